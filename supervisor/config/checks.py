@@ -1,0 +1,189 @@
+"""What types alone can't say of a config's values."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from supervisor.config.sections import BudgetSection, Config, ProviderSection, WorkerSection
+from supervisor.errors import ConfigError
+from supervisor.windows import parse_window
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_SCOPE = re.compile(r"system|(worker|model):\S{1,128}")
+_LATER_SCOPE = re.compile(r"(org|user|conversation):.*")
+_ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+_SYSTEM = "system"  # the name of the daemon's own session: governance/rotation.py
+
+
+def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> None:
+    """Check every value against the others and against the world.
+
+    Raises:
+        ConfigError: with the key's path, its value, and the cure.
+    """
+    check = _Checker(path)
+    check.timezone("supervisor.timezone", config.supervisor.timezone)
+    check.window("session.window", config.session.window)
+    check.finite(config)
+    check.listen(config, environment)
+    check.budgets(config.budget)
+    for name, provider in config.providers.items():
+        check.provider(f"providers.{name}", name, provider)
+    for name, worker in config.worker.items():
+        check.worker(f"worker.{name}", name, worker, config)
+        check.key(f"worker.{name}.model", worker, config, environment)
+
+
+class _Checker:
+    """Holds the file's path, so that each rule below is one question."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _fail(self, key: str, value: object, what: str, fix: str) -> ConfigError:
+        return ConfigError(subject=f"{self._path}: {key} = {value!r}", what=what, fix=fix)
+
+    def timezone(self, key: str, name: str) -> None:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            fix = 'use a name such as "UTC" or "Europe/Berlin"'
+            raise self._fail(key, name, "is not a timezone", fix) from error
+
+    def window(self, key: str, text: str) -> None:
+        self._try(key, text, parse_window, 'write "hourly", "daily" or a span such as "4h"')
+
+    def _try(self, key: str, value: str, rule: Callable[[str], object], fix: str) -> None:
+        try:
+            rule(value)
+        except ValueError as error:
+            raise self._fail(key, value, str(error), fix) from error
+
+    def finite(self, config: Config) -> None:
+        values = {
+            "spend.daily_cap_usd": config.spend.daily_cap_usd,
+            "session.max_cost_usd": config.session.max_cost_usd,
+        }
+        for number, budget in enumerate(config.budget):
+            values[f"budget[{number}].max_cost_usd"] = budget.max_cost_usd or 0.0
+        for key, value in values.items():
+            if not math.isfinite(value) or value > 1e9:
+                raise self._fail(key, value, "is not a limit", "write at most 1000000000")
+
+    def listen(self, config: Config, environment: Mapping[str, str]) -> None:
+        listen = config.http.listen
+        address, _, port = listen.rpartition(":")
+        if not address or not port.isdecimal() or int(port) > 65_535:
+            fix = 'write ADDRESS:PORT, such as "127.0.0.1:9464"'
+            raise self._fail("http.listen", listen, "is not an address and a port", fix)
+        if not is_loopback(address) and not environment.get(config.http.token_env):
+            fix = f"set ${config.http.token_env} to a long random text, or listen on 127.0.0.1"
+            what = "answers beyond this machine, which needs a token"
+            raise self._fail("http.listen", listen, what, fix)
+
+    def budgets(self, budgets: tuple[BudgetSection, ...]) -> None:
+        seen: set[tuple[str, str, str]] = set()
+        for number, budget in enumerate(budgets):
+            key = f"budget[{number}]"
+            self._scope(f"{key}.scope", budget.scope)
+            units = [
+                name
+                for name in ("max_cost_usd", "max_tokens", "max_actions")
+                if getattr(budget, name) is not None
+            ]
+            if not units:
+                fix = "add max_cost_usd, max_tokens or max_actions"
+                raise self._fail(key, budget.scope, "limits nothing", fix)
+            for unit in units:
+                if (budget.scope, budget.period, unit) in seen:
+                    fix = "keep one limit for each scope, period and unit"
+                    raise self._fail(f"{key}.{unit}", budget.scope, "is limited twice", fix)
+                seen.add((budget.scope, budget.period, unit))
+        if ("system", "day", "max_cost_usd") in seen:
+            fix = "set [spend] daily_cap_usd instead: it is that account"
+            raise self._fail("budget", "system", "limits the system's day again", fix)
+
+    def _scope(self, key: str, scope: str) -> None:
+        if _LATER_SCOPE.fullmatch(scope):
+            fix = 'use "system", "worker:NAME" or "model:PROVIDER/MODEL"'
+            raise self._fail(key, scope, "needs identities, which this version lacks", fix)
+        if not _SCOPE.fullmatch(scope):
+            fix = 'use "system", "worker:NAME" or "model:PROVIDER/MODEL"'
+            raise self._fail(key, scope, "is not a scope", fix)
+
+    def provider(self, key: str, name: str, provider: ProviderSection) -> None:
+        self._named(key, name)
+        if provider.kind == "openai" and not provider.base_url:
+            fix = 'add base_url, such as "http://127.0.0.1:11434/v1"'
+            raise self._fail(f"{key}.base_url", "", "is missing", fix)
+        if provider.base_url and not provider.base_url.startswith(("http://", "https://")):
+            fix = "begin it with http:// or https://"
+            raise self._fail(f"{key}.base_url", provider.base_url, "is not a URL", fix)
+        if provider.script and provider.kind != "scripted":
+            fix = 'a script belongs to kind = "scripted"'
+            raise self._fail(f"{key}.script", "...", f"is not for kind {provider.kind!r}", fix)
+
+    def worker(self, key: str, name: str, worker: WorkerSection, config: Config) -> None:
+        self._named(key, name)
+        if not _RUN.fullmatch(worker.run):
+            fix = 'write "module:function", such as "my_agent:run"'
+            raise self._fail(f"{key}.run", worker.run, "names no function", fix)
+        if (worker.every_s is None) == (worker.cron is None):
+            fix = 'write either every_s = 900.0 or cron = "0 6 * * *"'
+            found = {"every_s": worker.every_s, "cron": worker.cron}
+            raise self._fail(key, found, "has no single schedule", fix)
+        if worker.cron is not None:
+            self._try(f"{key}.cron", worker.cron, _cron, "see crontab(5) for its five fields")
+        if worker.timezone is not None:
+            self.timezone(f"{key}.timezone", worker.timezone)
+        if worker.window is not None:
+            self.window(f"{key}.window", worker.window)
+        if worker.model is not None:
+            self._model(f"{key}.model", worker.model, config)
+
+    def _named(self, key: str, name: str) -> None:
+        if not _NAME.fullmatch(name) or name == _SYSTEM:
+            fix = f"use letters, digits and . _ -, at most 64, and not {_SYSTEM!r}"
+            raise self._fail(key, name, "is not a usable name", fix)
+
+    def _model(self, key: str, model: str, config: Config) -> None:
+        provider, _, rest = model.partition("/")
+        if provider not in config.providers or not rest:
+            known = ", ".join(sorted(config.providers)) or "none yet"
+            fix = f"write PROVIDER/MODEL; [providers.*] has: {known}"
+            raise self._fail(key, model, "names no provider of this config", fix)
+
+    def key(
+        self, key: str, worker: WorkerSection, config: Config, environment: Mapping[str, str]
+    ) -> None:
+        name = (worker.model or "").partition("/")[0]
+        variable = config.providers[name].api_key_env if name else ""
+        if variable and not environment.get(variable):
+            what = f"needs the API key of provider {name}, and ${variable} is not set"
+            raise self._fail(key, worker.model, what, f"set ${variable} in the environment")
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether only this machine can reach `address`."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _cron(expression: str) -> None:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(expression, _ANY_MOMENT)
+    except CronSimError as error:
+        raise ValueError(f"is not a cron expression: {error}") from error

@@ -1,0 +1,119 @@
+"""Reading the file and the environment that it names."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from supervisor.config.checks import check_values
+from supervisor.config.explain import explain
+from supervisor.config.sections import Config, ProviderSection, WorkerSection
+from supervisor.errors import ConfigError
+
+Environment: TypeAlias = Mapping[str, str]
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A config that was read: its values, its file, and what it names in the environment."""
+
+    config: Config
+    path: Path
+    secrets: Mapping[str, str] = {}
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    @property
+    def state_dir(self) -> Path:
+        return self.folder / self.config.supervisor.state_dir
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        return ZoneInfo(self.config.supervisor.timezone)
+
+    def secret(self, variable: str) -> str | None:
+        """Return the value of an environment variable that the config names, None if unset."""
+        return self.secrets.get(variable) or None
+
+
+def config_path(option: str | None, environment: Environment = os.environ) -> Path:
+    """Return the file to read: the option, else $SUPERVISOR_CONFIG, else ./config.toml."""
+    return Path(option or environment.get("SUPERVISOR_CONFIG") or "config.toml").absolute()
+
+
+def load(path: Path, environment: Environment = os.environ) -> Loaded:
+    """Read and check a config file.
+
+    Raises:
+        ConfigError: with the path of the bad key, its value, and the cure.
+    """
+    raw = _read_toml(path)
+    # One table at a time first: msgspec does not say which key of a mapping it stands at.
+    for section, kind in (("providers", ProviderSection), ("worker", WorkerSection)):
+        tables = raw.get(section)
+        for name, table in tables.items() if isinstance(tables, dict) else ():
+            _convert(table, kind, path, under=f"{section}.{name}")
+    config = _convert(raw, Config, path)
+    check_values(config, path, environment)
+    names = [config.http.token_env, *(p.api_key_env for p in config.providers.values())]
+    secrets = {name: environment[name] for name in names if name and environment.get(name)}
+    return Loaded(config=config, path=path, secrets=secrets)
+
+
+def notify_socket(environment: Environment = os.environ) -> str | None:
+    """Return systemd's notification socket, if this process is to use it."""
+    return environment.get("NOTIFY_SOCKET") or None
+
+
+def watchdog_s(environment: Environment = os.environ) -> float | None:
+    """Return systemd's watchdog span in seconds, if it is meant for this process."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1_000_000 if microseconds.isdecimal() else None
+
+
+def person(environment: Environment = os.environ) -> str:
+    """Return who runs this process, for the record."""
+    return environment.get("SUDO_USER") or environment.get("USER") or f"uid-{os.getuid()}"
+
+
+def _convert(raw: object, into: type[S], path: Path, *, under: str = "") -> S:
+    try:
+        return msgspec.convert(raw, into)
+    except msgspec.ValidationError as error:
+        raise explain(error, raw, path, under=under) from error
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            subject=f"config {path}",
+            what="does not exist",
+            fix="name one with --config FILE or $SUPERVISOR_CONFIG, or run in its folder",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ConfigError(
+            subject=f"config {path}",
+            what=f"can't be read: {reason}",
+            fix="make it a UTF-8 text file that this user may read",
+        ) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            subject=f"config {path}",
+            what=f"is not TOML: {error}",
+            fix="mend that line; a table such as [worker.NAME] may stand only once",
+        ) from error

@@ -1,0 +1,131 @@
+"""What the file may hold: every key with its type, bounds and default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0)]
+Usd = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class SupervisorSection(_Section, frozen=True, kw_only=True):
+    """[supervisor]: the daemon itself. Spans in seconds."""
+
+    state_dir: str = "var"
+    database: str = "sqlite"
+    timezone: str = "UTC"
+    grace_s: Seconds = 30.0
+    kill_latency_s: Seconds = 1.0
+    heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
+    heartbeat_ping_url: str = ""
+    loop_block_warn_s: Seconds = 1.0
+    restarts_max: Count = 10
+    restart_window_s: Seconds = 3600.0
+    restart_delay_s: Seconds = 0.01
+    restart_delay_max_s: Seconds = 300.0
+
+
+class SessionSection(_Section, frozen=True, kw_only=True):
+    """[session]: every worker's governance window."""
+
+    window: str = "hourly"
+    max_cost_usd: Usd = 0.50
+    max_actions: Count = 500
+    checkpoint_every: Positive = 12
+
+
+class SpendSection(_Section, frozen=True, kw_only=True):
+    """[spend]: the daemon-wide cap. `daily_cap_usd` has no default: nobody guesses it for you."""
+
+    daily_cap_usd: Usd
+    on_cap: Literal["wait", "ask", "stop"] = "wait"
+    warn_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.8
+    min_output_tokens: Positive = 64
+
+
+class BudgetSection(_Section, frozen=True, kw_only=True):
+    """[[budget]]: any further account."""
+
+    scope: str
+    period: Literal["hour", "day", "week", "month", "session", "unlimited"]
+    max_cost_usd: Usd | None = None
+    max_tokens: Count | None = None
+    max_actions: Count | None = None
+
+
+class HttpSection(_Section, frozen=True, kw_only=True):
+    """[http]: where the daemon answers; `listen` is ADDRESS:PORT, port 0 picks a free one."""
+
+    listen: str = "127.0.0.1:9464"
+    token_env: str = "SUPERVISOR_TOKEN"  # noqa: S105 - the variable's name, not a token
+
+
+class LogSection(_Section, frozen=True, kw_only=True):
+    """[log]: `supervisor.jsonl` in the state directory, and the console."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file_max_mb: Positive = 50
+    files_keep: Count = 5
+
+
+class PriceTable(_Section, frozen=True, kw_only=True):
+    """Prices in USD for a million tokens; a cache price left out is the input price."""
+
+    input_usd_per_mtok: Usd
+    output_usd_per_mtok: Usd
+    cache_read_usd_per_mtok: Usd | None = None
+    cache_write_usd_per_mtok: Usd | None = None
+
+
+class ProviderSection(_Section, frozen=True, kw_only=True):
+    """[providers.NAME]: a source of model answers."""
+
+    kind: Literal["builtin", "openai", "anthropic", "scripted"]
+    base_url: str = ""
+    api_key_env: str = ""
+    price: Literal["free"] | PriceTable | None = None
+    max_tokens: Positive = 1024
+    connect_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 120.0
+    attempts_max: Positive = 3
+    retry_delay_s: Seconds = 0.5
+    retry_delay_max_s: Seconds = 30.0
+    answer_max_bytes: Positive = 4_000_000
+    script: Mapping[str, object] = {}
+
+
+class WorkerSection(_Section, frozen=True, kw_only=True):
+    """[worker.NAME]: a coroutine function, and when it ticks."""
+
+    run: str
+    every_s: Annotated[float, Meta(gt=0)] | None = None
+    cron: str | None = None
+    timezone: str | None = None
+    model: str | None = None
+    tick_timeout_s: Seconds = 120.0
+    window: str | None = None
+    checkpoint_every: Positive | None = None
+    options: Mapping[str, object] = {}
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """The whole file, as written."""
+
+    spend: SpendSection
+    supervisor: SupervisorSection = SupervisorSection()
+    session: SessionSection = SessionSection()
+    budget: tuple[BudgetSection, ...] = ()
+    http: HttpSection = HttpSection()
+    log: LogSection = LogSection()
+    providers: Mapping[str, ProviderSection] = {}
+    worker: Mapping[str, WorkerSection] = {}

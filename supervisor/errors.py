@@ -1,0 +1,212 @@
+"""Every error and refusal of the daemon, each with a stable code."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from supervisor.clock import iso
+from supervisor.money import usd_text
+
+
+class SupervisorError(Exception):
+    """Something that a person can act on: a subject, what happened, and what to do."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, *, subject: str, what: str, fix: str) -> None:
+        super().__init__(f"{subject}: {what}; {fix}")
+        self.subject = subject
+        self.what = what
+        self.fix = fix
+
+
+class ConfigError(SupervisorError):
+    """The configuration can't be used; the daemon exits 78 and is not to be restarted."""
+
+    code = "config"
+
+
+class UsageError(SupervisorError):
+    """A command was called with words that it does not know; exits 64."""
+
+    code = "usage"
+
+
+class NotFound(SupervisorError):
+    """Something that was named does not exist."""
+
+    code = "not_found"
+
+
+class AlreadyRunning(SupervisorError):
+    """Another daemon holds the state directory; exits 73."""
+
+    code = "already_running"
+
+
+class StoreUnavailable(SupervisorError):
+    """The store did not take a write or answer a read; nothing was done."""
+
+    code = "store_unavailable"
+
+
+class StoreDamaged(StoreUnavailable):
+    """The store is not a healthy database of ours; it was left as it is."""
+
+    code = "store_damaged"
+
+
+class StoreTooNew(StoreUnavailable):
+    """The store was written by a newer version; this one leaves it alone."""
+
+    code = "store_too_new"
+
+
+class CommandConflict(SupervisorError):
+    """A command id was used before, for another operation or with other content."""
+
+    code = "command_conflict"
+
+
+class IllegalMove(SupervisorError):
+    """A state machine was asked for a move that its present state does not allow."""
+
+    code = "illegal_move"
+
+
+class ProviderFailed(SupervisorError):
+    """A model provider did not answer as it should.
+
+    `was_refused` is true only where it is known that the provider did no work: the request never
+    left this machine, or it was turned away with a 4xx. Then its hold is released; else the
+    outcome is unknown, and the hold is forfeited (requirement L3).
+    `retry_after_s` is what the provider asked for, in seconds, or None.
+    """
+
+    code = "provider_failed"
+
+    def __init__(
+        self,
+        *,
+        subject: str,
+        what: str,
+        fix: str,
+        was_refused: bool = False,
+        is_retryable: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(subject=subject, what=what, fix=fix)
+        self.was_refused = was_refused
+        self.is_retryable = is_retryable
+        self.retry_after_s = retry_after_s
+
+
+class Refusal(SupervisorError):
+    """An expected no of a gate: a value inside the daemon, raised only into a worker's code."""
+
+    code = "refused"
+
+
+class BudgetExceeded(Refusal):
+    """A hold did not fit under an account's limit, so the call was not made.
+
+    `unit` is `micro_usd`, `tokens` or `actions`; `needed` and `free` are in that unit.
+    `resets_at` is the end of the account's period, None for one that does not end by the clock.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(
+        self, *, account: str, unit: str, needed: int, free: int, resets_at: datetime | None
+    ) -> None:
+        until = f" until {iso(resets_at)}" if resets_at else ""
+        wait = " or wait" if resets_at else ""
+        super().__init__(
+            subject=f"account {account}",
+            what=f"hold of {amount_text(needed, unit)} refused, "
+            f"{amount_text(max(free, 0), unit)} free{until}",
+            fix=f"raise its limit in the config (see `supervisor spend`){wait}",
+        )
+        self.account = account
+        self.unit = unit
+        self.needed = needed
+        self.free = free
+        self.resets_at = resets_at
+
+
+class KillSwitchEngaged(Refusal):
+    """A kill is latched for this scope; only a release by a named actor clears it."""
+
+    code = "kill_switch_engaged"
+
+    def __init__(self, *, scope: str, actor: str, why: str) -> None:
+        kind, _, name = scope.partition(":")
+        flag = f"--{kind} {name}".rstrip()
+        super().__init__(
+            subject=f"kill switch {scope}",
+            what=f"engaged by {actor}: {why}",
+            fix=f"`supervisor release {flag} --why TEXT` clears it",
+        )
+        self.scope = scope
+
+
+class BreakerOpen(Refusal):
+    """A breaker is open; `retry_at` is when it lets one probe through."""
+
+    code = "breaker_open"
+
+    def __init__(self, *, name: str, why: str, retry_at: datetime) -> None:
+        super().__init__(
+            subject=f"breaker {name}",
+            what=f"open: {why}",
+            fix=f"it lets one probe through at {iso(retry_at)}; mend the cause until then",
+        )
+        self.name = name
+        self.retry_at = retry_at
+
+
+class SessionNotActive(Refusal):
+    """The worker's session is paused or aborted, so that nothing may run in it."""
+
+    code = "session_not_active"
+
+    def __init__(self, *, session_id: str, status: str, why: str) -> None:
+        super().__init__(
+            subject=f"session {session_id}",
+            what=f"{status}: {why}",
+            fix=f"`supervisor sessions resume {session_id}` lets the worker go on",
+        )
+        self.session_id = session_id
+        self.status = status
+
+
+class ModelAccessDenied(Refusal):
+    """A worker asked for a model that the config does not give it."""
+
+    code = "model_access_denied"
+
+    def __init__(self, *, model: str, what: str, fix: str) -> None:
+        super().__init__(subject=f"model {model}", what=what, fix=fix)
+        self.model = model
+
+
+class PriceUnknown(Refusal):
+    """Nobody has said what the model costs, so that no worst case can be held."""
+
+    code = "price_unknown"
+
+    def __init__(self, *, model: str, fix: str) -> None:
+        super().__init__(subject=f"model {model}", what="its price is unknown", fix=fix)
+        self.model = model
+
+
+class InputRefused(Refusal):
+    """A call's input can't be bounded or is above its bound, so that it was not sent."""
+
+    code = "input_refused"
+
+
+def amount_text(amount: int, unit: str) -> str:
+    """Return an amount with its unit: `0.35 USD`, `1200 tokens`, `3 actions`."""
+    return usd_text(amount) if unit == "micro_usd" else f"{amount} {unit}"

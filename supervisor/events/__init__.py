@@ -1,0 +1,1 @@
+"""Append-only facts: their kinds, and the log that keeps them."""

@@ -1,0 +1,347 @@
+"""Every kind of event, each a frozen value whose fields are its payload."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A past-tense fact. A state-bearing one fails closed: no record, no change of state."""
+
+    kind: ClassVar[str]
+    state_bearing: ClassVar[bool] = True
+
+
+# --- daemon
+
+
+class DaemonStarted(Event, frozen=True, kw_only=True):
+    """A daemon's life began; `boot_id` names it in ticks and holds."""
+
+    kind = "daemon_started"
+    boot_id: str
+    version: str
+
+
+class DaemonStopped(Event, frozen=True, kw_only=True):
+    """A daemon ended by itself, its ticks ended and its store flushed."""
+
+    kind = "daemon_stopped"
+    boot_id: str
+    why: str
+
+
+class ConfigurationChanged(Event, frozen=True, kw_only=True):
+    """The config was read anew; `changes` are the paths whose values differ."""
+
+    kind = "configuration_changed"
+    changes: tuple[str, ...]
+
+
+class LoopBlocked(Event, frozen=True, kw_only=True):
+    """The event loop did not turn for `lag_s` seconds."""
+
+    kind = "loop_blocked"
+    state_bearing = False
+    lag_s: float
+
+
+# --- ticks ("cycle" in the playbook's event names)
+
+
+class CycleStarted(Event, frozen=True, kw_only=True):
+    """A tick passed the gates and its worker was called."""
+
+    kind = "cycle_started"
+    worker: str
+    tick: int
+
+
+class CycleSkipped(Event, frozen=True, kw_only=True):
+    """A gate said no before the tick; the worker was not called. `code` is the refusal's."""
+
+    kind = "cycle_skipped"
+    worker: str
+    tick: int
+    code: str
+    why: str
+
+
+class CycleCompleted(Event, frozen=True, kw_only=True):
+    """A tick ended with `outcome`; `code` is set where a refusal or an error ended it."""
+
+    kind = "cycle_completed"
+    worker: str
+    tick: int
+    outcome: str
+    duration_s: float
+    code: str = ""
+    why: str = ""
+
+
+class CycleRecovered(Event, frozen=True, kw_only=True):
+    """A tick of a dead life was found running and closed; what it did is unknown."""
+
+    kind = "cycle_recovered"
+    worker: str
+    tick: int
+    boot_id: str
+
+
+class WorkerCrashed(Event, frozen=True, kw_only=True):
+    """A worker raised; it starts again after `restart_in_s` seconds."""
+
+    kind = "worker_crashed"
+    worker: str
+    error: str
+    restart_in_s: float
+
+
+class WorkerFailed(Event, frozen=True, kw_only=True):
+    """A worker crashed too often and is left stopped until the daemon starts or reloads."""
+
+    kind = "worker_failed"
+    worker: str
+    crashes: int
+    window_s: float
+
+
+# --- sessions
+
+
+class SessionOpened(Event, frozen=True, kw_only=True):
+    """A window began; the first event of its sequence."""
+
+    kind = "session_opened"
+    worker: str
+    window_start: int
+    window_end: int
+    received_note: str = ""
+
+
+class SessionClosed(Event, frozen=True, kw_only=True):
+    """A window was completed; the last event of its sequence, sealed by the summary."""
+
+    kind = "session_closed"
+    worker: str
+
+
+class SessionRotated(Event, frozen=True, kw_only=True):
+    """A window opened as the successor of `previous`."""
+
+    kind = "session_rotated"
+    worker: str
+    previous: str
+
+
+class SessionPaused(Event, frozen=True, kw_only=True):
+    """Nothing runs in the session until it is resumed."""
+
+    kind = "session_paused"
+    worker: str
+    why: str
+
+
+class SessionResumed(Event, frozen=True, kw_only=True):
+    """A paused session is active again."""
+
+    kind = "session_resumed"
+    worker: str
+    why: str
+
+
+class CheckpointCreated(Event, frozen=True, kw_only=True):
+    """A worker's state was kept under a label."""
+
+    kind = "checkpoint_created"
+    worker: str
+    checkpoint: str
+    label: str
+    tick: int
+
+
+# --- kill switch and breakers
+
+
+class KillSwitchEngaged(Event, frozen=True, kw_only=True):
+    """A kill was latched."""
+
+    kind = "kill_switch_engaged"
+    scope: str
+    why: str
+
+
+class KillSwitchReleased(Event, frozen=True, kw_only=True):
+    """A kill was unlatched by a named actor."""
+
+    kind = "kill_switch_released"
+    scope: str
+    why: str
+
+
+class BreakerOpened(Event, frozen=True, kw_only=True):
+    """A breaker opened; `retry_at` is when it lets a probe through."""
+
+    kind = "breaker_opened"
+    name: str
+    why: str
+    retry_at: int
+
+
+class BreakerHalfOpened(Event, frozen=True, kw_only=True):
+    """A breaker lets one probe through."""
+
+    kind = "breaker_half_opened"
+    name: str
+
+
+class BreakerClosed(Event, frozen=True, kw_only=True):
+    """A breaker's probe succeeded."""
+
+    kind = "breaker_closed"
+    name: str
+
+
+# --- money
+
+
+class AccountOpened(Event, frozen=True, kw_only=True):
+    """An account's first use; `settled` is what its scope had spent in the period before."""
+
+    kind = "account_opened"
+    account: str
+    limit_amount: int
+    settled: int = 0
+
+
+class AccountLimitChanged(Event, frozen=True, kw_only=True):
+    """The config gave a running account another limit."""
+
+    kind = "account_limit_changed"
+    account: str
+    before: int
+    limit_amount: int
+
+
+class AccountOverrun(Event, frozen=True, kw_only=True):
+    """An account stands above its limit by `overrun`, for the reason given."""
+
+    kind = "account_overrun"
+    account: str
+    overrun: int
+    why: str
+
+
+class BudgetWarning(Event, frozen=True, kw_only=True):
+    """An account passed its warning ratio; once per account, and so per period."""
+
+    kind = "budget_warning"
+    account: str
+    unit: str
+    used: int
+    limit_amount: int
+
+
+class BudgetExhausted(Event, frozen=True, kw_only=True):
+    """An account of money or actions refused a hold; once per account, and so per period."""
+
+    kind = "budget_exhausted"
+    account: str
+    unit: str
+    used: int
+    limit_amount: int
+
+
+class TokenBudgetExhausted(Event, frozen=True, kw_only=True):
+    """An account of tokens refused a hold; once per account, and so per period."""
+
+    kind = "token_budget_exhausted"
+    account: str
+    used: int
+    limit_amount: int
+
+
+class HoldPlaced(Event, frozen=True, kw_only=True):
+    """A hold was reserved on all its accounts before a call."""
+
+    kind = "hold_placed"
+    hold: str
+    model: str
+    what: str
+    accounts: tuple[str, ...]
+    cost: int
+    tokens: int
+    actions: int
+
+
+class HoldSettled(Event, frozen=True, kw_only=True):
+    """A call's actual cost was recorded, and the rest of its hold returned."""
+
+    kind = "hold_settled"
+    hold: str
+    model: str
+    cost: int
+    tokens: int
+    actions: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+    duration_s: float = 0.0
+
+
+class HoldReleased(Event, frozen=True, kw_only=True):
+    """A hold returned whole: it is known that nothing was done for it."""
+
+    kind = "hold_released"
+    hold: str
+    why: str
+
+
+class HoldForfeited(Event, frozen=True, kw_only=True):
+    """A hold was kept whole as spent: what its call cost is unknown."""
+
+    kind = "hold_forfeited"
+    hold: str
+    model: str
+    cost: int
+    tokens: int
+    actions: int
+    why: str
+
+
+class HoldReconciled(Event, frozen=True, kw_only=True):
+    """A forfeited hold was put at its actual cost by a named actor."""
+
+    kind = "hold_reconciled"
+    hold: str
+    cost_before: int
+    cost: int
+
+
+class CallRefused(Event, frozen=True, kw_only=True):
+    """A paid call was refused before it was made."""
+
+    kind = "call_refused"
+    state_bearing = False
+    worker: str
+    model: str
+    code: str
+    why: str
+
+
+class ModelAccessDenied(Event, frozen=True, kw_only=True):
+    """A worker asked for a model that it may not use."""
+
+    kind = "model_access_denied"
+    worker: str
+    model: str
+    why: str
+
+
+def _leaves(parent: type[Event]) -> list[type[Event]]:
+    return [leaf for child in parent.__subclasses__() for leaf in [child, *_leaves(child)]]
+
+
+#: Every kind by its name, for reading events back.
+KINDS: dict[str, type[Event]] = {leaf.kind: leaf for leaf in _leaves(Event)}

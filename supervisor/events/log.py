@@ -1,0 +1,167 @@
+"""The append-only log: gap-free numbers and a hash chain per session."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Self
+
+import msgspec
+
+from supervisor.clock import to_us
+from supervisor.events.counters import Counters
+from supervisor.events.kinds import KINDS, Event
+from supervisor.storage.database import Transaction
+
+_ENCODER = msgspec.json.Encoder()
+_COUNTERS = msgspec.json.Decoder(Counters)
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events come from: when, by whom, and as part of what.
+
+    `correlation_id` joins what belongs together (a tick); `command_id` names the command that
+    made the change.
+    """
+
+    at: datetime
+    actor: str
+    correlation_id: str = ""
+    command_id: str = ""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in the log; what listeners get after the commit."""
+
+    session_id: str
+    seq: int
+    origin: Origin
+    event: Event
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a session's chain."""
+
+    last_seq: int
+    last_hash: bytes
+    counters: str
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the log as stored; `at` in microseconds since 1970 UTC."""
+
+    position: int
+    session_id: str
+    seq: int
+    at: int
+    kind: str
+    actor: str
+    correlation_id: str
+    command_id: str
+    state_bearing: bool
+    payload: str
+    hash: bytes
+
+
+class Journal:
+    """The events of one transaction in one session, written together when the block ends.
+
+    Use it as a context manager inside a transaction function. The change of state that the
+    events tell of belongs into the same transaction; on an exception nothing is written.
+    """
+
+    def __init__(self, tx: Transaction, session_id: str, origin: Origin) -> None:
+        self.session_id = session_id
+        self.origin = origin
+        self._tx = tx
+        self._events: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        """Append `event` after those that were added before."""
+        self._events.append(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._events:
+            self.flush()
+
+    def flush(self) -> int:
+        """Write what was added and return the session's last number.
+
+        Raises:
+            KeyError: there is no such session.
+        """
+        head = self._tx.row("events.head", Head, session_id=self.session_id)
+        if head is None:
+            raise KeyError(self.session_id)
+        counters = _COUNTERS.decode(head.counters)
+        seq, digest = head.last_seq, head.last_hash
+        for event in self._events:
+            seq += 1
+            digest = self._append(event, seq, digest)
+            counters.add(event)
+        self._events.clear()
+        changed = self._tx.run(
+            "events.advance",
+            session_id=self.session_id,
+            last_seq=seq,
+            last_hash=digest,
+            counters=_ENCODER.encode(counters).decode(),
+        )
+        assert changed == 1, f"session {self.session_id} is sealed: it takes no more events"
+        return seq
+
+    def _append(self, event: Event, seq: int, previous: bytes) -> bytes:
+        payload = _ENCODER.encode(event).decode()
+        at = to_us(self.origin.at)
+        row = (self.session_id, seq, at, event.kind, self.origin.actor)
+        bound = (self.origin.correlation_id, self.origin.command_id, event.state_bearing, payload)
+        digest = chain(previous, *row, *bound)
+        self._tx.run(
+            "events.append",
+            session_id=self.session_id,
+            seq=seq,
+            at=at,
+            kind=event.kind,
+            actor=self.origin.actor,
+            correlation_id=self.origin.correlation_id,
+            command_id=self.origin.command_id,
+            state_bearing=event.state_bearing,
+            payload=payload,
+            hash=digest,
+        )
+        self._tx.publish(
+            Recorded(session_id=self.session_id, seq=seq, origin=self.origin, event=event)
+        )
+        return digest
+
+
+def chain(previous: bytes, *columns: str | int) -> bytes:
+    """Return the hash of a row that also binds its predecessor's hash (SHA-256).
+
+    `columns` are all of the row's but `position` and `hash`, in the order of the table, each
+    taken with its length, so that no two rows give the same bytes.
+    """
+    parts = [column if isinstance(column, str) else str(int(column)) for column in columns]
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(previous + text.encode()).digest()
+
+
+def chain_row(previous: bytes, row: EventRow) -> bytes:
+    """Return the hash that `row` should have after a row with the hash `previous`."""
+    place = (row.session_id, row.seq, row.at, row.kind, row.actor)
+    return chain(
+        previous, *place, row.correlation_id, row.command_id, row.state_bearing, row.payload
+    )
+
+
+def parse(row: EventRow) -> Event:
+    """Return the event of a stored row.
+
+    Raises:
+        KeyError: its kind is not known to this version.
+        msgspec.DecodeError: its payload is damaged.
+    """
+    return msgspec.json.decode(row.payload, type=KINDS[row.kind])

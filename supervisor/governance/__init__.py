@@ -1,0 +1,1 @@
+"""What may run: sessions, gates, the kill switch, breakers."""

@@ -1,0 +1,77 @@
+"""Doing an operator's command once, however often it is sent (requirement S4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from supervisor.clock import to_us
+from supervisor.errors import CommandConflict
+from supervisor.events.log import Origin
+from supervisor.storage.database import Transaction
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    operation: str
+    content: str
+    result: str
+
+
+def once(
+    tx: Transaction,
+    operation: str,
+    content: msgspec.Struct,
+    origin: Origin,
+    *,
+    result: type[R],
+    perform: Callable[[], R],
+) -> R:
+    """Return `perform()`, or its first result where this command id was carried out before.
+
+    `perform` runs in the caller's transaction: the command and its record are one.
+
+    Raises:
+        CommandConflict: the command id was used for another operation or with other content.
+    """
+    command_id = origin.command_id
+    assert command_id, f"{operation} needs a command id"
+    encoded = msgspec.json.encode(content, order="sorted")
+    done = tx.row("governance.command", _Command, id=command_id)
+    if done is not None:
+        _check_same(done, operation, encoded)
+        return msgspec.json.decode(done.result, type=result)
+    performed = perform()
+    tx.run(
+        "governance.record_command",
+        id=command_id,
+        operation=operation,
+        content=encoded.decode(),
+        content_hash=hashlib.sha256(encoded).digest(),
+        result=msgspec.json.encode(performed).decode(),
+        now=to_us(origin.at),
+    )
+    return performed
+
+
+def _check_same(done: _Command, operation: str, content: bytes) -> None:
+    if done.operation != operation:
+        raise _conflict(done, "operation", done.operation, operation)
+    before = msgspec.json.decode(done.content, type=dict[str, object])
+    now = msgspec.json.decode(content, type=dict[str, object])
+    for field in sorted(before.keys() | now.keys()):
+        if before.get(field) != now.get(field):
+            raise _conflict(done, field, before.get(field), now.get(field))
+
+
+def _conflict(done: _Command, field: str, before: object, now: object) -> CommandConflict:
+    return CommandConflict(
+        subject=f"command {done.id}",
+        what=f"was used before with {field} {before!r}, now with {now!r}; nothing was done",
+        fix="use a fresh command id for another command",
+    )

@@ -1,0 +1,105 @@
+"""The gates: an ordered tuple of pure functions that guard every tick and every paid call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from supervisor.errors import Refusal, SessionNotActive
+from supervisor.governance.breakers import Breaker, admits, find_breaker, worker_breaker
+from supervisor.governance.kill_switch import Latch, applying, engaged
+from supervisor.governance.rotation import open_session_of
+from supervisor.governance.session import Session, SessionStatus
+from supervisor.ledger.accounts import Budgets, Call, Unit
+from supervisor.ledger.holds import Account, find_account
+from supervisor.ledger.ledger import refusal
+from supervisor.ledger.limits import ledger_now
+from supervisor.storage.database import Transaction
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the gates look at, read in one transaction.
+
+    `accounts` are those that the worker's next call would be held on and that exist already.
+    `is_free` says that its model is priced 0, so that no account of money can stop it.
+    """
+
+    now: datetime
+    worker: str
+    session: Session | None
+    latches: Sequence[Latch] = ()
+    accounts: Sequence[Account] = ()
+    is_free: bool = False
+    breaker: Breaker | None = None
+
+
+Gate: TypeAlias = Callable[[Situation], Refusal | None]
+
+
+def kill_switch(situation: Situation) -> Refusal | None:
+    """Refuse what a latched kill reaches."""
+    session_id = situation.session.id if situation.session else None
+    return applying(situation.latches, worker=situation.worker, session_id=session_id)
+
+
+def acp_session(situation: Situation) -> Refusal | None:
+    """Refuse what has no active session."""
+    session = situation.session
+    if session is None:
+        return SessionNotActive(
+            session_id=f"{situation.worker}@now",
+            status="over",
+            why="the clock went back into a window that was closed",
+        )
+    if session.status is SessionStatus.ACTIVE:
+        return None
+    return SessionNotActive(session_id=session.id, status=session.status, why=session.why)
+
+
+def spend_cap(situation: Situation) -> Refusal | None:
+    """Refuse where an account is used up; whether a call fits is the ledger's to say."""
+    for account in situation.accounts:
+        is_money = account.unit is Unit.MICRO_USD
+        if account.free == 0 and not (is_money and situation.is_free):
+            return refusal(account, 1)
+    return None
+
+
+def breaker(situation: Situation) -> Refusal | None:
+    """Refuse while the worker's breaker is open."""
+    return admits(situation.breaker, situation.now)
+
+
+#: In the order of requirement D3.
+GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker)
+
+
+def first_refusal(situation: Situation) -> Refusal | None:
+    """Return the first gate's no, or None where all say yes."""
+    return next((no for gate in GATES if (no := gate(situation)) is not None), None)
+
+
+def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
+    """Read what the gates of a paid call look at; its accounts are checked by the hold."""
+    return Situation(
+        now=now,
+        worker=worker,
+        session=open_session_of(tx, worker),
+        latches=engaged(tx),
+        breaker=find_breaker(tx, worker_breaker(worker)),
+    )
+
+
+def look_at_accounts(
+    tx: Transaction, situation: Situation, budgets: Budgets, *, model: str, is_free: bool
+) -> Situation:
+    """Return the situation with the accounts that the worker's next call would be held on."""
+    session_id = situation.session.id if situation.session else ""
+    call = Call(worker=situation.worker, session_id=session_id, model=model)
+    keys = budgets.accounts(call, ledger_now(tx, situation.now))
+    found = [find_account(tx, key.id) for key in keys]
+    accounts = [account for account in found if account is not None]
+    return msgspec.structs.replace(situation, accounts=accounts, is_free=is_free)

@@ -1,0 +1,1 @@
+"""Accounts and holds: one mechanism for every budget."""

@@ -1,0 +1,119 @@
+"""Which accounts a call is held on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from supervisor.ledger.periods import Period, period_end, period_key, period_start
+
+
+class Unit(StrEnum):
+    """What an account counts."""
+
+    MICRO_USD = "micro_usd"
+    TOKENS = "tokens"
+    ACTIONS = "actions"
+
+
+class Amounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call costs in every unit: micro-USD, tokens, actions; none is negative."""
+
+    cost: int = 0
+    tokens: int = 0
+    actions: int = 0
+
+    def of(self, unit: Unit) -> int:
+        """Return the amount in `unit`."""
+        match unit:
+            case Unit.MICRO_USD:
+                return self.cost
+            case Unit.TOKENS:
+                return self.tokens
+            case Unit.ACTIONS:
+                return self.actions
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit from the config: what it is on, for how long, in which unit.
+
+    `scope` is `system`, `worker:NAME`, `model:NAME`, or `session` for each session's own.
+    """
+
+    scope: str
+    period: Period
+    unit: Unit
+    limit_amount: int
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose call it is: what decides which budgets it falls under."""
+
+    worker: str
+    session_id: str
+    model: str
+
+
+class AccountKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One account of one period: a budget at a moment."""
+
+    id: str
+    scope: str
+    period: Period
+    period_key: str
+    unit: Unit
+    limit_amount: int
+
+
+class Budgets:
+    """The config's limits, all of which apply to whatever falls under their scope."""
+
+    def __init__(self, budgets: Sequence[Budget], *, timezone: ZoneInfo, warn_ratio: float) -> None:
+        self._budgets = tuple(budgets)
+        self.timezone = timezone
+        self.warn_ratio = warn_ratio
+
+    def accounts(self, call: Call, moment: datetime) -> list[AccountKey]:
+        """Return every account that a call at `moment` is held on, ordered by id.
+
+        One order for all callers, so that a database with row locks can't deadlock.
+        """
+        scopes = {"system", f"worker:{call.worker}", f"model:{call.model}", "session"}
+        keys = [
+            self._key(budget, call, moment) for budget in self._budgets if budget.scope in scopes
+        ]
+        return sorted(keys, key=lambda key: key.id)
+
+    def _key(self, budget: Budget, call: Call, moment: datetime) -> AccountKey:
+        key = period_key(budget.period, moment, timezone=self.timezone, session_id=call.session_id)
+        is_session = budget.scope == "session"
+        scope = f"session:{call.session_id}" if is_session else budget.scope
+        middle = "" if is_session else f"/{budget.period}/{key}"
+        return AccountKey(
+            id=f"{scope}{middle}/{budget.unit}",
+            scope=scope,
+            period=budget.period,
+            period_key=key,
+            unit=budget.unit,
+            limit_amount=budget.limit_amount,
+        )
+
+    def budget_of(self, scope: str, period: str, unit: Unit) -> Budget | None:
+        """Return the limit that an account with this scope, period and unit stands under."""
+        template = "session" if scope.startswith("session:") else scope
+        for budget in self._budgets:
+            if (budget.scope, budget.period, budget.unit) == (template, period, unit):
+                return budget
+        return None
+
+    def starts_at(self, key: AccountKey, moment: datetime) -> datetime | None:
+        """Return when the account's period began, None where the clock does not begin it."""
+        return period_start(key.period, moment, timezone=self.timezone)
+
+    def resets_at(self, key: AccountKey, moment: datetime) -> datetime | None:
+        """Return when the account's period ends, None where the clock does not end it."""
+        return period_end(key.period, moment, timezone=self.timezone)

@@ -1,0 +1,291 @@
+"""The only code that moves money: reserve, then settle, release or forfeit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from supervisor.clock import from_us, to_us
+from supervisor.errors import BudgetExceeded, CommandConflict
+from supervisor.events import kinds
+from supervisor.events.log import Journal
+from supervisor.ledger.accounts import AccountKey, Amounts, Budgets, Unit
+from supervisor.ledger.holds import (
+    Account,
+    Hold,
+    HoldRequest,
+    HoldStatus,
+    Metering,
+    find_account,
+    find_hold,
+)
+from supervisor.ledger.limits import ledger_moment, open_if_new
+from supervisor.storage.database import Transaction
+
+
+def reserve(
+    tx: Transaction, journal: Journal, request: HoldRequest, budgets: Budgets
+) -> Hold | BudgetExceeded:
+    """Place one hold on every account of the call, or on none.
+
+    Asking again with the same id gives the first hold.
+
+    Raises:
+        CommandConflict: the id was used for a hold with other content.
+    """
+    placed = find_hold(tx, request.id)
+    if placed is not None:
+        return _same_hold(placed, request)
+    moment = ledger_moment(tx, journal.origin.at)
+    accounts = budgets.accounts(request.call, moment)
+    held: list[AccountKey] = []
+    for key in accounts:
+        amount = request.amounts.of(key.unit)
+        account = _hold_on(tx, key, amount)
+        if account is None and open_if_new(tx, journal, key, budgets, moment):
+            account = _hold_on(tx, key, amount)
+        if account is None:
+            _undo(tx, held, request.amounts)
+            return _refuse(tx, journal, key, amount)
+        held.append(key)
+        _warn_once(tx, journal, account, budgets.warn_ratio)
+    return _place(tx, journal, request, accounts, moment)
+
+
+def _hold_on(tx: Transaction, key: AccountKey, amount: int) -> Account | None:
+    return tx.row("ledger.hold_on_account", Account, id=key.id, amount=amount)
+
+
+def _undo(tx: Transaction, held: Sequence[AccountKey], amounts: Amounts) -> None:
+    for key in held:
+        tx.run("ledger.unhold_on_account", id=key.id, amount=amounts.of(key.unit))
+
+
+def _refuse(tx: Transaction, journal: Journal, key: AccountKey, amount: int) -> BudgetExceeded:
+    account = find_account(tx, key.id)
+    assert account is not None, f"account {key.id} was opened before it refused"
+    if tx.run("ledger.mark_exhausted", id=key.id, now=to_us(journal.origin.at)):
+        journal.add(_exhausted(account))
+    return refusal(account, amount)
+
+
+def refusal(account: Account, needed: int) -> BudgetExceeded:
+    """Return the refusal of a hold of `needed` on `account`."""
+    return BudgetExceeded(
+        account=account.id,
+        unit=account.unit,
+        needed=needed,
+        free=account.free,
+        resets_at=None if account.resets_at is None else from_us(account.resets_at),
+    )
+
+
+def _exhausted(account: Account) -> kinds.BudgetExhausted | kinds.TokenBudgetExhausted:
+    if account.unit is Unit.TOKENS:
+        return kinds.TokenBudgetExhausted(
+            account=account.id, used=account.used, limit_amount=account.limit_amount
+        )
+    return kinds.BudgetExhausted(
+        account=account.id,
+        unit=account.unit,
+        used=account.used,
+        limit_amount=account.limit_amount,
+    )
+
+
+def _warn_once(tx: Transaction, journal: Journal, account: Account, warn_ratio: float) -> None:
+    is_due = account.warned_at is None and account.used >= warn_ratio * account.limit_amount
+    if not is_due or account.used == 0:
+        return
+    tx.run("ledger.mark_warned", id=account.id, now=to_us(journal.origin.at))
+    journal.add(
+        kinds.BudgetWarning(
+            account=account.id,
+            unit=account.unit,
+            used=account.used,
+            limit_amount=account.limit_amount,
+        )
+    )
+
+
+def _place(
+    tx: Transaction,
+    journal: Journal,
+    request: HoldRequest,
+    accounts: Sequence[AccountKey],
+    moment: datetime,
+) -> Hold:
+    amounts = request.amounts
+    hold = Hold(
+        id=request.id,
+        boot_id=request.boot_id,
+        worker=request.worker,
+        session_id=request.session_id,
+        tick=request.tick,
+        model=request.model,
+        what=request.what,
+        account_ids="\n".join(key.id for key in accounts),
+        placed_at=to_us(moment),
+        cost_held=amounts.cost,
+        tokens_held=amounts.tokens,
+        actions_held=amounts.actions,
+        status=HoldStatus.OPEN,
+        cost_settled=0,
+        tokens_settled=0,
+        actions_settled=0,
+        why="",
+    )
+    tx.run(
+        "ledger.place_hold",
+        id=hold.id,
+        boot_id=hold.boot_id,
+        worker=hold.worker,
+        session_id=hold.session_id,
+        tick=hold.tick,
+        model=hold.model,
+        what=hold.what,
+        account_ids=hold.account_ids,
+        placed_at=hold.placed_at,
+        cost_held=hold.cost_held,
+        tokens_held=hold.tokens_held,
+        actions_held=hold.actions_held,
+    )
+    journal.add(
+        kinds.HoldPlaced(
+            hold=hold.id,
+            model=hold.model,
+            what=hold.what,
+            accounts=tuple(hold.accounts),
+            cost=amounts.cost,
+            tokens=amounts.tokens,
+            actions=amounts.actions,
+        )
+    )
+    return hold
+
+
+def _same_hold(placed: Hold, request: HoldRequest) -> Hold:
+    for field in ("worker", "session_id", "tick", "model", "what"):
+        _same(placed.id, field, getattr(placed, field), getattr(request, field))
+    for field in ("cost", "tokens", "actions"):
+        _same(placed.id, field, getattr(placed.held, field), getattr(request.amounts, field))
+    return placed
+
+
+def _same(hold_id: str, field: str, before: object, now: object) -> None:
+    if before != now:
+        raise CommandConflict(
+            subject=f"hold {hold_id}",
+            what=f"was placed before with {field} {before!r}, asked for now with {now!r}",
+            fix="use a fresh command id for another call",
+        )
+
+
+def settle(
+    tx: Transaction, journal: Journal, hold: Hold, actual: Amounts, metering: Metering
+) -> bool:
+    """End a hold at what its call really used, and return whether that is within the hold.
+
+    What was not used returns to the accounts. What was used above the hold is recorded in full,
+    with an `account_overrun` event where it stands above a limit. Ending it again in the same
+    way changes nothing.
+
+    Raises:
+        CommandConflict: the hold has ended in another way.
+    """
+    if _end(tx, journal, hold, HoldStatus.SETTLED, actual, why=""):
+        journal.add(
+            kinds.HoldSettled(
+                hold=hold.id,
+                model=hold.model,
+                cost=actual.cost,
+                tokens=actual.tokens,
+                actions=actual.actions,
+                input_tokens=metering.input_tokens,
+                output_tokens=metering.output_tokens,
+                duration_s=metering.duration_s,
+            )
+        )
+    return all(actual.of(unit) <= hold.held.of(unit) for unit in Unit)
+
+
+def release(tx: Transaction, journal: Journal, hold: Hold, *, why: str) -> None:
+    """End a hold at nothing: it is known that nothing was sent, or that it was turned away.
+
+    Raises:
+        CommandConflict: the hold has ended in another way.
+    """
+    if _end(tx, journal, hold, HoldStatus.RELEASED, Amounts(), why=why):
+        journal.add(kinds.HoldReleased(hold=hold.id, why=why))
+
+
+def forfeit(tx: Transaction, journal: Journal, hold: Hold, *, why: str) -> None:
+    """End a hold at its full amount: what its call used is unknown, so it counts as spent.
+
+    Raises:
+        CommandConflict: the hold has ended in another way.
+    """
+    amounts = hold.held
+    if _end(tx, journal, hold, HoldStatus.FORFEITED, amounts, why=why):
+        journal.add(
+            kinds.HoldForfeited(
+                hold=hold.id,
+                model=hold.model,
+                cost=amounts.cost,
+                tokens=amounts.tokens,
+                actions=amounts.actions,
+                why=why,
+            )
+        )
+
+
+def forfeit_open(tx: Transaction, journal: Journal, *, worker: str, tick: int, why: str) -> None:
+    """Forfeit every hold that a tick has left open."""
+    for hold in tx.rows("ledger.open_holds_of_tick", Hold, worker=worker, tick=tick):
+        forfeit(tx, journal, hold, why=why)
+
+
+def _end(
+    tx: Transaction, journal: Journal, hold: Hold, status: HoldStatus, actual: Amounts, *, why: str
+) -> bool:
+    """Move the money and return True, or return False if the hold has ended just so before."""
+    stored = find_hold(tx, hold.id)
+    assert stored is not None, f"hold {hold.id} was never placed"
+    if stored.status is not HoldStatus.OPEN:
+        _same(hold.id, "end", stored.status.value, status.value)
+        _same(hold.id, "amounts", stored.settled, actual)
+        return False
+    tx.run(
+        "ledger.end_hold",
+        id=hold.id,
+        status=status,
+        now=to_us(journal.origin.at),
+        cost=actual.cost,
+        tokens=actual.tokens,
+        actions=actual.actions,
+        why=why,
+    )
+    for account_id in stored.accounts:
+        _end_on_account(tx, journal, account_id, stored.held, actual)
+    return True
+
+
+def _end_on_account(
+    tx: Transaction, journal: Journal, account_id: str, held: Amounts, actual: Amounts
+) -> None:
+    unit = Unit(account_id.rpartition("/")[2])
+    account = tx.row(
+        "ledger.end_on_account",
+        Account,
+        id=account_id,
+        held=held.of(unit),
+        settled=actual.of(unit),
+    )
+    assert account is not None, f"account {account_id} is gone"
+    if actual.of(unit) > held.of(unit) and account.used > account.limit_amount:
+        excess = account.used - account.limit_amount
+        journal.add(
+            kinds.AccountOverrun(
+                account=account_id, overrun=excess, why="a call cost more than its hold"
+            )
+        )

@@ -1,0 +1,102 @@
+"""Opening accounts, and giving them the limits of the config."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from supervisor.clock import from_us, to_us
+from supervisor.events import kinds
+from supervisor.events.log import Journal
+from supervisor.ledger.accounts import AccountKey, Amounts, Budget, Budgets
+from supervisor.ledger.holds import Account, find_account
+from supervisor.storage.database import Transaction
+
+
+class _Moment(msgspec.Struct, frozen=True):
+    at: int
+
+
+def ledger_moment(tx: Transaction, now: datetime) -> datetime:
+    """Move the ledger's clock to `now`, unless it is ahead already, and return it."""
+    row = tx.row("ledger.tick_clock", _Moment, now=to_us(now))
+    assert row is not None, "the store has lost its ledger clock"
+    return from_us(row.at)
+
+
+def open_if_new(
+    tx: Transaction, journal: Journal, key: AccountKey, budgets: Budgets, moment: datetime
+) -> bool:
+    """Open the account if it does not exist, and return whether it was opened."""
+    if find_account(tx, key.id) is not None:
+        return False
+    # A limit that was added today counts what its scope has used of today already.
+    used = _used_before(tx, key, budgets.starts_at(key, moment))
+    resets_at = budgets.resets_at(key, moment)
+    overrun = max(used - key.limit_amount, 0)
+    tx.run(
+        "ledger.open_account",
+        id=key.id,
+        scope=key.scope,
+        period=key.period,
+        period_key=key.period_key,
+        unit=key.unit,
+        limit_amount=key.limit_amount,
+        settled=used,
+        overrun=overrun,
+        now=to_us(journal.origin.at),
+        resets_at=None if resets_at is None else to_us(resets_at),
+    )
+    journal.add(kinds.AccountOpened(account=key.id, limit_amount=key.limit_amount, settled=used))
+    if overrun:
+        journal.add(
+            kinds.AccountOverrun(account=key.id, overrun=overrun, why="used before the limit")
+        )
+    return True
+
+
+def _used_before(tx: Transaction, key: AccountKey, since: datetime | None) -> int:
+    if since is None:
+        return 0
+    kind, _, name = key.scope.partition(":")
+    used = tx.row(
+        "ledger.used_since",
+        Amounts,
+        since=to_us(since),
+        worker=name if kind == "worker" else None,
+        model=name if kind == "model" else None,
+    )
+    return 0 if used is None else used.of(key.unit)
+
+
+def apply_limits(tx: Transaction, journal: Journal, budgets: Budgets) -> None:
+    """Give every running account the limit that the config has for it now; nothing is refunded."""
+    now = to_us(journal.origin.at)
+    for account in tx.rows("ledger.current_accounts", Account, now=now):
+        budget = budgets.budget_of(account.scope, account.period, account.unit)
+        if budget is not None and budget.limit_amount != account.limit_amount:
+            _set_limit(tx, journal, account, budget)
+
+
+def _set_limit(tx: Transaction, journal: Journal, account: Account, budget: Budget) -> None:
+    limited = tx.row("ledger.set_limit", Account, id=account.id, limit_amount=budget.limit_amount)
+    assert limited is not None, f"account {account.id} is gone"
+    journal.add(
+        kinds.AccountLimitChanged(
+            account=account.id, before=account.limit_amount, limit_amount=budget.limit_amount
+        )
+    )
+    if limited.overrun:
+        journal.add(
+            kinds.AccountOverrun(
+                account=account.id, overrun=limited.overrun, why="its limit was lowered"
+            )
+        )
+
+
+def ledger_now(tx: Transaction, now: datetime) -> datetime:
+    """Return the moment by which periods count: `now`, or the latest that was seen."""
+    row = tx.row("ledger.clock", _Moment)
+    assert row is not None, "the store has lost its ledger clock"
+    return max(now, from_us(row.at))

@@ -1,0 +1,1 @@
+"""The store: one protocol, its drivers, and the statements they run."""

@@ -1,0 +1,94 @@
+"""What the domain asks of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+P = ParamSpec("P")
+T = TypeVar("T")
+RowT = TypeVar("RowT", bound=msgspec.Struct)
+
+#: What a statement's parameter may be. Moments go in as microseconds, money as micro-USD.
+Value: TypeAlias = int | float | str | bytes | None
+
+
+class Transaction(Protocol):
+    """One open transaction, valid only inside the function that was given it.
+
+    Statements are named `file.statement`, as in `storage/sql/FILE.sql`.
+    """
+
+    def run(self, statement: str, /, **values: Value) -> int:
+        """Run a statement and return how many rows it changed."""
+        ...
+
+    def rows(self, statement: str, into: type[RowT], /, **values: Value) -> list[RowT]:
+        """Return every row, parsed by column name into `into`."""
+        ...
+
+    def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
+        """Return the first row or None."""
+        ...
+
+    def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
+        """Yield rows one by one, for results that must not be held in memory."""
+        ...
+
+    def publish(self, fact: object) -> None:
+        """Hand `fact` to the database's listeners once this transaction has committed."""
+        ...
+
+
+#: A transaction is a plain function: it can't await, so it never spans a model call.
+TransactionFunction: TypeAlias = Callable[Concatenate[Transaction, P], T]
+
+
+class Database(Protocol):
+    """A store that runs whole functions as transactions.
+
+    Cancelling a caller does not tear its function: it still commits or rolls back whole, and
+    the caller does not learn which. That is why every command has an id.
+    """
+
+    def write(
+        self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]:
+        """Run `function` in a durable transaction.
+
+        The function is queued at once, also when nobody awaits the result: the order of calls
+        is the order of execution. The answer comes only after the commit.
+
+        Raises:
+            StoreUnavailable: the store could not take the write; nothing of it is kept.
+            Exception: whatever `function` raised; nothing of it is kept.
+        """
+        ...
+
+    def read(
+        self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]:
+        """Run `function` on one consistent snapshot; readers never wait for writers.
+
+        Raises:
+            StoreUnavailable: the store could not be read.
+        """
+        ...
+
+    def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
+        """Call `listener` in the event loop with what each commit published, in its order."""
+        ...
+
+    def has_foreign_commits(self) -> Awaitable[bool]:
+        """Return whether anybody else has committed since this was last asked."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Return the bytes that wait in the write-ahead log, 0 where there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was queued, then close."""
+        ...

@@ -1,0 +1,41 @@
+-- name: engaged_latches
+SELECT scope, is_engaged, actor, why, at FROM kill_latches WHERE is_engaged = 1 ORDER BY scope
+
+-- name: latch
+SELECT scope, is_engaged, actor, why, at FROM kill_latches WHERE scope = :scope
+
+-- name: set_latch
+INSERT INTO kill_latches (scope, is_engaged, actor, why, at)
+VALUES (:scope, :is_engaged, :actor, :why, :now)
+ON CONFLICT (scope) DO UPDATE SET
+    is_engaged = excluded.is_engaged,
+    actor = excluded.actor,
+    why = excluded.why,
+    at = excluded.at
+
+-- name: breaker
+SELECT name, state, why, changed_at, retry_at FROM breakers WHERE name = :name
+
+-- name: breakers
+SELECT name, state, why, changed_at, retry_at FROM breakers ORDER BY name
+
+-- name: set_breaker
+INSERT INTO breakers (name, state, why, changed_at, retry_at)
+VALUES (:name, :state, :why, :now, :retry_at)
+ON CONFLICT (name) DO UPDATE SET
+    state = excluded.state,
+    why = excluded.why,
+    changed_at = excluded.changed_at,
+    retry_at = excluded.retry_at
+
+-- name: command
+SELECT id, operation, content, result FROM commands WHERE id = :id
+
+-- name: record_command
+INSERT INTO commands (id, operation, content, content_hash, result, at)
+VALUES (:id, :operation, :content, :content_hash, :result, :now)
+
+-- name: keep_checkpoint
+INSERT INTO checkpoints (id, worker, label, session_id, event_seq, tick, state, created_at)
+VALUES (:id, :worker, :label, :session_id, :event_seq, :tick, :state, :now)
+ON CONFLICT (id) DO NOTHING

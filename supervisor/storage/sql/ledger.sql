@@ -1,0 +1,152 @@
+-- The ledger's clock never goes back: a period that was left is not entered again.
+-- name: tick_clock
+UPDATE ledger_clock SET at = CASE WHEN at < :now THEN :now ELSE at END
+WHERE id = 1
+RETURNING at
+
+-- name: clock
+SELECT at FROM ledger_clock WHERE id = 1
+
+-- name: account
+SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
+FROM accounts
+WHERE id = :id
+
+-- name: accounts
+SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
+FROM accounts
+ORDER BY id
+
+-- Accounts whose period goes on, for `supervisor spend` and /metrics.
+-- name: current_accounts
+SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
+FROM accounts
+WHERE (resets_at IS NULL OR resets_at > :now)
+    AND (period <> 'session' OR period_key IN (
+        SELECT id FROM sessions WHERE status IN ('created', 'active', 'paused')
+    ))
+ORDER BY id
+
+-- name: open_account
+INSERT INTO accounts (
+    id, scope, period, period_key, unit, limit_amount, settled, held, overrun, opened_at, resets_at
+) VALUES (
+    :id, :scope, :period, :period_key, :unit, :limit_amount, :settled, 0, :overrun, :now,
+    :resets_at
+)
+
+-- The one guard of every limit: the hold fits, or no row changes. A hold of nothing (a free
+-- model on an account of money) always fits, also on an account that is spent.
+-- name: hold_on_account
+UPDATE accounts SET held = held + :amount
+WHERE id = :id AND (:amount = 0 OR settled + held + :amount <= limit_amount)
+RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
+
+-- name: unhold_on_account
+UPDATE accounts SET held = held - :amount WHERE id = :id
+
+-- An actual above the hold is recorded in full; what stands above the limit is the overrun.
+-- name: end_on_account
+UPDATE accounts SET
+    held = held - :held,
+    settled = settled + :settled,
+    overrun = CASE
+        WHEN settled + :settled + held - :held > limit_amount + overrun
+        THEN settled + :settled + held - :held - limit_amount
+        ELSE overrun
+    END
+WHERE id = :id
+RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
+
+-- name: correct_account
+UPDATE accounts SET settled = settled + :difference WHERE id = :id
+
+-- name: set_limit
+UPDATE accounts SET
+    limit_amount = :limit_amount,
+    overrun = CASE
+        WHEN settled + held > :limit_amount THEN settled + held - :limit_amount
+        ELSE 0
+    END,
+    warned_at = NULL,
+    exhausted_at = NULL
+WHERE id = :id
+RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
+
+-- name: mark_warned
+UPDATE accounts SET warned_at = :now WHERE id = :id AND warned_at IS NULL
+
+-- name: mark_exhausted
+UPDATE accounts SET exhausted_at = :now WHERE id = :id AND exhausted_at IS NULL
+
+-- name: hold
+SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
+    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
+FROM holds
+WHERE id = :id
+
+-- name: open_holds_of_tick
+SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
+    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
+FROM holds
+WHERE status = 'open' AND worker = :worker AND tick = :tick
+ORDER BY id
+
+-- name: place_hold
+INSERT INTO holds (
+    id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
+    tokens_held, actions_held, status
+) VALUES (
+    :id, :boot_id, :worker, :session_id, :tick, :model, :what, :account_ids, :placed_at,
+    :cost_held, :tokens_held, :actions_held, 'open'
+)
+
+-- name: end_hold
+UPDATE holds SET
+    status = :status,
+    ended_at = :now,
+    cost_settled = :cost,
+    tokens_settled = :tokens,
+    actions_settled = :actions,
+    why = :why
+WHERE id = :id
+
+-- What a scope has used since a moment; an open hold counts whole.
+-- name: used_since
+SELECT
+    coalesce(sum(CASE WHEN status = 'open' THEN cost_held ELSE cost_settled END), 0) AS cost,
+    coalesce(sum(CASE WHEN status = 'open' THEN tokens_held ELSE tokens_settled END), 0) AS tokens,
+    coalesce(sum(CASE WHEN status = 'open' THEN actions_held ELSE actions_settled END), 0)
+        AS actions
+FROM holds
+WHERE placed_at >= :since
+    AND (:worker IS NULL OR worker = :worker)
+    AND (:model IS NULL OR model = :model)
+
+-- name: spend_by_worker
+SELECT worker AS key, count(*) AS holds, sum(cost_settled) AS cost, sum(tokens_settled) AS tokens,
+    sum(CASE WHEN status = 'open' THEN cost_held ELSE 0 END) AS held
+FROM holds WHERE placed_at >= :since GROUP BY worker ORDER BY cost DESC, key
+
+-- name: spend_by_model
+SELECT model AS key, count(*) AS holds, sum(cost_settled) AS cost, sum(tokens_settled) AS tokens,
+    sum(CASE WHEN status = 'open' THEN cost_held ELSE 0 END) AS held
+FROM holds WHERE placed_at >= :since GROUP BY model ORDER BY cost DESC, key
+
+-- name: spend_by_session
+SELECT session_id AS key, count(*) AS holds, sum(cost_settled) AS cost,
+    sum(tokens_settled) AS tokens,
+    sum(CASE WHEN status = 'open' THEN cost_held ELSE 0 END) AS held
+FROM holds WHERE placed_at >= :since GROUP BY session_id ORDER BY cost DESC, key
+
+-- name: spend_by_day
+SELECT period_key AS key, 0 AS holds, settled AS cost, 0 AS tokens, held
+FROM accounts
+WHERE scope = 'system' AND period = 'day' AND unit = 'micro_usd' AND opened_at >= :since
+ORDER BY period_key DESC

@@ -1,0 +1,47 @@
+-- name: by_id
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, last_seq, counters, summary
+FROM sessions
+WHERE id = :id
+
+-- name: open_of_worker
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, last_seq, counters, summary
+FROM sessions
+WHERE worker = :worker AND status IN ('created', 'active', 'paused')
+
+-- name: open_ones
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, last_seq, counters, summary
+FROM sessions
+WHERE status IN ('created', 'active', 'paused')
+ORDER BY id
+
+-- name: page
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, last_seq, counters, summary
+FROM sessions
+WHERE (:worker IS NULL OR worker = :worker)
+ORDER BY opened_at DESC, id
+LIMIT :rows_max
+
+-- name: all_ids
+SELECT id FROM sessions ORDER BY opened_at, id
+
+-- name: open
+INSERT INTO sessions (
+    id, worker, window_start, window_end, execution_mode, status, opened_at, received_note
+) VALUES (
+    :id, :worker, :window_start, :window_end, 'live', 'created', :now, :received_note
+)
+
+-- name: move
+UPDATE sessions SET status = :status, why = :why WHERE id = :id
+
+-- The last hash goes into the summary, so that the seal binds every event before it.
+-- name: seal
+UPDATE sessions SET status = :status, why = :why, closed_at = :now, summary = :summary
+WHERE id = :id
+
+-- name: hand_off
+UPDATE sessions SET handoff_note = :note WHERE id = :id

@@ -1,0 +1,77 @@
+"""A SQLite connection that runs whole functions on its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+from supervisor.errors import StoreDamaged, StoreUnavailable
+
+BUSY_TIMEOUT_S = 5.0
+
+R = TypeVar("R")
+
+
+class Connection(aiosqlite.Connection):
+    """aiosqlite's connection with one more method: run a function on its thread."""
+
+    def submit(self, function: Callable[[sqlite3.Connection], R]) -> asyncio.Future[R]:
+        """Queue `function`; it runs also when the future is cancelled."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((future, lambda: function(self._conn)))
+        return future
+
+
+async def connect(path: Path, *, is_read_only: bool) -> Connection:
+    mode = "ro" if is_read_only else "rw"
+
+    def connector() -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_TIMEOUT_S,
+            cached_statements=256,
+            check_same_thread=False,
+        )
+
+    try:
+        connection = Connection(connector, 64)
+        await connection
+        return connection
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
+def translate(error: sqlite3.Error, path: Path) -> Exception:
+    """Return the store's error for SQLite's; a broken constraint is our bug and stays itself."""
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        return error
+    subject = f"store {path}"
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreDamaged(
+            subject=subject,
+            what=f"is damaged ({error}); nothing was written",
+            fix="stop the daemon, keep the file, and restore a backup in its place",
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreUnavailable(
+            subject=subject,
+            what=f"was locked for {BUSY_TIMEOUT_S:g} s by another process",
+            fix="end the process that holds it (a backup, a database shell)",
+        )
+    if name.startswith("SQLITE_FULL"):
+        return StoreUnavailable(
+            subject=subject, what="the disk is full; nothing was written", fix="free some space"
+        )
+    return StoreUnavailable(
+        subject=subject,
+        what=f"{error}; nothing was written",
+        fix="check that the file and its folder are there, writable, and on a healthy disk",
+    )

@@ -1,0 +1,71 @@
+"""Windows: spans of time aligned to the wall clock of a timezone."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+DAY_S = 86_400
+_HOUR_S = 3_600
+_NAMED = {"hourly": 3_600, "daily": DAY_S}
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
+_SPAN = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[smhd])")
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """A span of time, `start` inside and `end` outside it; both aware and in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+def parse_window(text: str) -> int:
+    """Return the seconds of `hourly`, `daily`, or a span such as `4h`, `15m`, `2s`.
+
+    Raises:
+        ValueError: it is none of these, or does not divide a day evenly.
+    """
+    if text in _NAMED:
+        return _NAMED[text]
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise ValueError('is not "hourly", "daily" or a span such as "4h", "15m"')
+    span_s = int(match["count"]) * _UNITS[match["unit"]]
+    if DAY_S % span_s:
+        raise ValueError("does not divide a day evenly, so that it can't follow the wall clock")
+    return span_s
+
+
+def window_at(moment: datetime, *, span_s: int, timezone: ZoneInfo) -> Window:
+    """Return the window of `span_s` seconds around `moment`, aligned to local midnight.
+
+    `span_s` divides a day. Windows follow each other with no gap and no overlap, also on the
+    days when clocks change: a local time that does not exist begins at the change; of a local
+    time that comes twice, both begin a window of at most an hour, and only the first begins a
+    longer one.
+    """
+    local = moment.astimezone(timezone).replace(tzinfo=None)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    steps = int((local - midnight).total_seconds()) // span_s
+    near = [midnight + timedelta(seconds=span_s * (steps + step)) for step in _reach(span_s)]
+    folds = (0, 1) if span_s <= _HOUR_S else (0,)
+    starts = {start for wall in near for fold in folds for start in _instants(wall, fold, timezone)}
+    return Window(
+        start=max(start for start in starts if start <= moment),
+        end=min(start for start in starts if start > moment),
+    )
+
+
+def _reach(span_s: int) -> range:
+    # Far enough to both sides that a clock change of up to two hours is looked over.
+    steps = 2 * _HOUR_S // span_s + 2
+    return range(-steps, steps + 1)
+
+
+def _instants(wall: datetime, fold: int, timezone: ZoneInfo) -> list[datetime]:
+    instant = wall.replace(tzinfo=timezone, fold=fold).astimezone(UTC)
+    exists = instant.astimezone(timezone).replace(tzinfo=None) == wall
+    return [instant] if exists or fold == 0 else []
