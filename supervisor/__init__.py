@@ -1,0 +1,48 @@
+"""Keeps AI agents working for weeks with nobody watching."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.errors import (
+        BreakerOpen,
+        BudgetExceeded,
+        InputRefused,
+        KillSwitchEngaged,
+        ModelAccessDenied,
+        PriceUnknown,
+        ProviderFailed,
+        Refusal,
+        SessionNotActive,
+        SupervisorError,
+    )
+    from supervisor.outcome import Outcome
+    from supervisor.worker.context import Context
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BreakerOpen",
+    "BudgetExceeded",
+    "Context",
+    "InputRefused",
+    "KillSwitchEngaged",
+    "ModelAccessDenied",
+    "Outcome",
+    "PriceUnknown",
+    "ProviderFailed",
+    "Refusal",
+    "SessionNotActive",
+    "SupervisorError",
+]
+
+# Looked up on first use: a worker's module imports the package without importing the daemon.
+_HOMES = {"Context": "supervisor.worker.context", "Outcome": "supervisor.outcome"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "supervisor.errors")), name)

@@ -113,12 +113,20 @@ class BudgetExceeded(Refusal):
 
     `unit` is `micro_usd`, `tokens` or `actions`; `needed` and `free` are in that unit.
     `resets_at` is the end of the account's period, None for one that does not end by the clock.
+    `may_free_up` says that the hold would fit if the calls in flight turn out to cost nothing.
     """
 
     code = "budget_exceeded"
 
     def __init__(
-        self, *, account: str, unit: str, needed: int, free: int, resets_at: datetime | None
+        self,
+        *,
+        account: str,
+        unit: str,
+        needed: int,
+        free: int,
+        resets_at: datetime | None,
+        may_free_up: bool = False,
     ) -> None:
         until = f" until {iso(resets_at)}" if resets_at else ""
         wait = " or wait" if resets_at else ""
@@ -133,6 +141,7 @@ class BudgetExceeded(Refusal):
         self.needed = needed
         self.free = free
         self.resets_at = resets_at
+        self.may_free_up = may_free_up
 
 
 class KillSwitchEngaged(Refusal):

@@ -106,6 +106,7 @@ class WorkerFailed(Event, frozen=True, kw_only=True):
     worker: str
     crashes: int
     window_s: float
+    error: str
 
 
 # --- sessions
@@ -327,15 +328,6 @@ class CallRefused(Event, frozen=True, kw_only=True):
     worker: str
     model: str
     code: str
-    why: str
-
-
-class ModelAccessDenied(Event, frozen=True, kw_only=True):
-    """A worker asked for a model that it may not use."""
-
-    kind = "model_access_denied"
-    worker: str
-    model: str
     why: str
 
 

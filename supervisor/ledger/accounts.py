@@ -102,6 +102,12 @@ class Budgets:
             limit_amount=budget.limit_amount,
         )
 
+    def daily_cap(self, moment: datetime) -> AccountKey:
+        """Return the account that is the spend cap: the whole daemon's, for one day."""
+        cap = self.budget_of("system", Period.DAY, Unit.MICRO_USD)
+        assert cap is not None, "a config without a daily cap is refused"
+        return self._key(cap, Call(worker="", session_id="", model=""), moment)
+
     def budget_of(self, scope: str, period: str, unit: Unit) -> Budget | None:
         """Return the limit that an account with this scope, period and unit stands under."""
         template = "session" if scope.startswith("session:") else scope

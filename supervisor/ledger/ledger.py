@@ -46,7 +46,7 @@ def reserve(
             account = _hold_on(tx, key, amount)
         if account is None:
             _undo(tx, held, request.amounts)
-            return _refuse(tx, journal, key, amount)
+            return _refuse(tx, key, amount)
         held.append(key)
         _warn_once(tx, journal, account, budgets.warn_ratio)
     return _place(tx, journal, request, accounts, moment)
@@ -61,12 +61,18 @@ def _undo(tx: Transaction, held: Sequence[AccountKey], amounts: Amounts) -> None
         tx.run("ledger.unhold_on_account", id=key.id, amount=amounts.of(key.unit))
 
 
-def _refuse(tx: Transaction, journal: Journal, key: AccountKey, amount: int) -> BudgetExceeded:
+def _refuse(tx: Transaction, key: AccountKey, amount: int) -> BudgetExceeded:
     account = find_account(tx, key.id)
     assert account is not None, f"account {key.id} was opened before it refused"
-    if tx.run("ledger.mark_exhausted", id=key.id, now=to_us(journal.origin.at)):
-        journal.add(_exhausted(account))
     return refusal(account, amount)
+
+
+def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded) -> None:
+    """Record that an account is used up, once for each account and so for each period."""
+    account = find_account(tx, refused.account)
+    assert account is not None, f"account {refused.account} is gone"
+    if tx.run("ledger.mark_exhausted", id=account.id, now=to_us(journal.origin.at)):
+        journal.add(_exhausted(account))
 
 
 def refusal(account: Account, needed: int) -> BudgetExceeded:
@@ -77,6 +83,7 @@ def refusal(account: Account, needed: int) -> BudgetExceeded:
         needed=needed,
         free=account.free,
         resets_at=None if account.resets_at is None else from_us(account.resets_at),
+        may_free_up=account.settled + needed <= account.limit_amount,
     )
 
 

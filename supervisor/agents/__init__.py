@@ -1,0 +1,1 @@
+"""Built-in workers: each only reads and reports."""

@@ -1,0 +1,160 @@
+"""From the config's sections to the daemon's values."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
+from supervisor.governance.rotation import SessionPlan
+from supervisor.ledger.accounts import Budget, Budgets, Unit
+from supervisor.ledger.periods import Period
+from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
+from supervisor.money import limit_micro_usd
+from supervisor.providers.open import open_provider
+from supervisor.supervision import Intensity
+from supervisor.windows import parse_window
+from supervisor.worker.loading import load_function
+from supervisor.worker.models import Models, Source
+from supervisor.worker.plan import Policy, Schedule, WorkerPlan
+from supervisor.worker.schedule import Cron, Every
+
+
+def build_budgets(loaded: Loaded) -> Budgets:
+    """Return every limit of the config: the daily cap, each session's two, and [[budget]]."""
+    config = loaded.config
+    budgets = [
+        Budget(
+            scope="system",
+            period=Period.DAY,
+            unit=Unit.MICRO_USD,
+            limit_amount=limit_micro_usd(config.spend.daily_cap_usd),
+        ),
+        Budget(
+            scope="session",
+            period=Period.SESSION,
+            unit=Unit.MICRO_USD,
+            limit_amount=limit_micro_usd(config.session.max_cost_usd),
+        ),
+        Budget(
+            scope="session",
+            period=Period.SESSION,
+            unit=Unit.ACTIONS,
+            limit_amount=config.session.max_actions,
+        ),
+        *_further_budgets(config),
+    ]
+    return Budgets(budgets, timezone=loaded.timezone, warn_ratio=config.spend.warn_ratio)
+
+
+def _further_budgets(config: Config) -> list[Budget]:
+    budgets: list[Budget] = []
+    for section in config.budget:
+        usd = section.max_cost_usd
+        limits = {
+            Unit.MICRO_USD: None if usd is None else limit_micro_usd(usd),
+            Unit.TOKENS: section.max_tokens,
+            Unit.ACTIONS: section.max_actions,
+        }
+        budgets.extend(
+            Budget(
+                scope=section.scope,
+                period=Period(section.period),
+                unit=unit,
+                limit_amount=limit,
+            )
+            for unit, limit in limits.items()
+            if limit is not None
+        )
+    return budgets
+
+
+def build_policy(loaded: Loaded) -> Policy:
+    """Return what a reload may change."""
+    spend = loaded.config.spend
+    return Policy(
+        budgets=build_budgets(loaded),
+        on_cap=spend.on_cap,
+        min_output_tokens=spend.min_output_tokens,
+    )
+
+
+def build_models(loaded: Loaded) -> Models:
+    """Return every provider of the config, opened.
+
+    Raises:
+        ConfigError: a key can't be sent, or a script can't be read.
+    """
+    sources = {
+        name: _source(name, section, loaded.secret(section.api_key_env))
+        for name, section in loaded.config.providers.items()
+    }
+    return Models(sources)
+
+
+def _source(name: str, section: ProviderSection, api_key: str | None) -> Source:
+    return Source(
+        provider=open_provider(name, section, api_key=api_key),
+        price_hint="anthropic" if section.kind == "anthropic" else section.base_url or None,
+        price=_price(section),
+        max_tokens=section.max_tokens,
+        attempts_max=section.attempts_max,
+        retry_delay_s=section.retry_delay_s,
+        retry_delay_max_s=section.retry_delay_max_s,
+    )
+
+
+def _price(section: ProviderSection) -> Price | None:
+    if section.kind == "builtin" or section.price == "free":
+        return FreePrice()
+    if isinstance(section.price, PriceTable):
+        table = section.price
+        return FixedPrice(
+            input_usd_per_mtok=table.input_usd_per_mtok,
+            output_usd_per_mtok=table.output_usd_per_mtok,
+            cache_read_usd_per_mtok=table.cache_read_usd_per_mtok,
+            cache_write_usd_per_mtok=table.cache_write_usd_per_mtok,
+        )
+    return None
+
+
+def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
+    """Return one worker of the config.
+
+    Raises:
+        ConfigError: its function can't be imported.
+    """
+    config = loaded.config
+    section = config.worker[name]
+    return WorkerPlan(
+        name=name,
+        function=load_function(name, section.run, folder=loaded.folder),
+        schedule=_schedule(section, loaded.timezone),
+        session=SessionPlan(
+            worker=name,
+            span_s=parse_window(section.window or config.session.window),
+            timezone=loaded.timezone,
+        ),
+        tick_timeout_s=section.tick_timeout_s,
+        checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
+        model=section.model or "",
+        options=section.options,
+    )
+
+
+def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
+    if section.every_s is not None:
+        return Every(section.every_s)
+    assert section.cron is not None, "a worker without a schedule is refused"
+    zone = ZoneInfo(section.timezone) if section.timezone else timezone
+    return Cron(section.cron, zone)
+
+
+def build_intensity(config: Config) -> Intensity:
+    """Return how often a child may crash."""
+    section = config.supervisor
+    return Intensity(
+        restarts_max=section.restarts_max,
+        window_s=section.restart_window_s,
+        delay_s=section.restart_delay_s,
+        delay_max_s=section.restart_delay_max_s,
+    )

@@ -1,0 +1,19 @@
+"""How long to wait before the next try."""
+
+from __future__ import annotations
+
+import random
+
+_EXPONENT_MAX = 30
+
+
+def delay_s(
+    attempt: int, *, first_s: float, max_s: float, factor: float, chance: random.Random
+) -> float:
+    """Return the seconds to wait after the `attempt`-th failure, counted from 1.
+
+    Exponential, with jitter over the upper half: never less than half of the step, so that a
+    crash loop can't turn into a busy loop by luck.
+    """
+    step_s = min(max_s, first_s * factor ** min(attempt - 1, _EXPONENT_MAX))
+    return step_s * chance.uniform(0.5, 1.0)

@@ -1,0 +1,325 @@
+"""The composition root: builds every part once, starts the children, and stops them."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+from structlog.typing import FilteringBoundLogger
+
+from supervisor.assembly import build_intensity, build_models, build_plan, build_policy
+from supervisor.clock import SystemClock
+from supervisor.config import Loaded, load, notify_socket
+from supervisor.errors import ConfigError, StoreUnavailable
+from supervisor.event_lines import EventLines
+from supervisor.events.log import Origin
+from supervisor.http.answers import Answers
+from supervisor.http.app import serve
+from supervisor.ids import RandomIds
+from supervisor.lifecycle import Life, begin_life, changed_keys, end_life, record_reload
+from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
+from supervisor.maintenance.kill_watch import KillWatch
+from supervisor.maintenance.loop_lag import LoopLag
+from supervisor.maintenance.ping import Ping
+from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.service_manager import ServiceManager
+from supervisor.maintenance.stop_file import STOP_NAME
+from supervisor.maintenance.vitals import Vitals
+from supervisor.metrics import Metrics
+from supervisor.outcome import Outcome
+from supervisor.storage.database import Database
+from supervisor.supervision import Child, ChildGivenUp, Supervision
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.tick import WorkerCrashed, run_tick
+from supervisor.worker.workforce import Workforce
+
+EXIT_STOPPED = 0
+EXIT_RESTART = 75
+
+_CHILD_GRACE_S = 2.0
+#: What only a new start can change; a reload names these and leaves them as they are.
+_FIXED = ("supervisor.", "http.", "log.")
+
+
+class Daemon:
+    """One life of the daemon. Its own task alone writes its fields."""
+
+    def __init__(
+        self, loaded: Loaded, *, database: Database, log: FilteringBoundLogger, life: Life
+    ) -> None:
+        self._loaded = loaded
+        self._life = life
+        self._log = log
+        self._database = database
+        self._clock = SystemClock()
+        self._chance = random.Random()  # noqa: S311 - jitter, not a secret
+        self._is_ready = False
+        self._why_stopped = ""
+        self._stop_asked = anyio.Event()
+        self._hurry_asked = anyio.Event()
+        self._supervision: Supervision | None = None
+        self.metrics = Metrics(version=life.version)
+        self._manager = ServiceManager(notify_socket())
+        self._build(loaded)
+
+    def _build(self, loaded: Loaded) -> None:
+        section = loaded.config.supervisor
+        self.kernel = Kernel(
+            boot_id=self._life.boot_id,
+            database=self._database,
+            clock=self._clock,
+            chance=self._chance,
+            models=build_models(loaded),
+            policy=build_policy(loaded),
+            config_dir=loaded.folder,
+            state_dir=loaded.state_dir,
+            log=self._log,
+            request_stop=self.request_stop,
+        )
+        self._workforce = Workforce(
+            self.kernel,
+            intensity=build_intensity(loaded.config),
+            grace_s=section.grace_s,
+            timezone=loaded.timezone,
+        )
+        timeouts_s = {name: w.tick_timeout_s for name, w in loaded.config.worker.items()}
+        self._vitals = Vitals(timeouts_s)
+        self.kill_watch = KillWatch(
+            database=self._database,
+            in_flight=self.kernel.in_flight,
+            stop_file=loaded.state_dir / STOP_NAME,
+            log=self._log,
+            on_stop=partial(self.request_stop, in_a_hurry=True),
+            on_change=self._workforce.wake_all,
+        )
+        self.loop_lag = LoopLag(
+            database=self._database,
+            clock=self._clock,
+            log=self._log,
+            timezone=loaded.timezone,
+            warn_s=section.loop_block_warn_s,
+        )
+
+    @property
+    def state(self) -> str:
+        """What the daemon is doing, in one word."""
+        if self.kernel.is_stopping:
+            return "draining"
+        if not self._is_ready:
+            return "starting"
+        return "degraded" if self._workforce.failed else "running"
+
+    def request_stop(self, why: str, *, in_a_hurry: bool = False) -> None:
+        """Stop the daemon; `in_a_hurry` cancels the ticks in flight at once."""
+        if not self._stop_asked.is_set():
+            self._why_stopped = why
+            self._log.warning("stopping", why=why, in_a_hurry=in_a_hurry)
+            self._stop_asked.set()
+        if in_a_hurry:
+            self._hurry_asked.set()
+            if self._supervision is not None:
+                self._supervision.hurry()
+
+    async def run(self, listening: socket.socket) -> int:
+        """Live until asked to stop, and return the exit code.
+
+        Raises:
+            StoreUnavailable: the store failed at the start.
+            ConfigError: a worker can't be imported.
+        """
+        plans = [build_plan(self._loaded, name) for name in self._loaded.config.worker]
+        await self._begin(plans)
+        exit_code = EXIT_STOPPED
+        try:
+            async with anyio.create_task_group() as tasks:
+                await self._live(tasks, plans, listening)
+                tasks.cancel_scope.cancel()
+        except* ChildGivenUp as given_up:
+            # Above this stands the service manager: it restarts us with everything fresh.
+            self._why_stopped = f"a part of the daemon crashed too often: {given_up.exceptions}"
+            self._log.error("part_given_up", why=self._why_stopped)
+            exit_code = EXIT_RESTART
+        await self._end()
+        return exit_code
+
+    async def run_once(self, worker: str) -> Outcome:
+        """Run one tick of one worker, after recovery and through every gate, and end this life.
+
+        SIGTERM and the STOP file end the tick as they do in the daemon.
+        """
+        plan = build_plan(self._loaded, worker)
+        await self._begin([plan])
+        await self._recover()
+        outcome = Outcome.CANCELLED
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.kill_watch.run)
+            tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
+            try:
+                outcome = (await run_tick(self.kernel, plan)).outcome
+            except WorkerCrashed as crash:
+                self._log.error("crashed", child=worker, exc_info=crash.__cause__)
+                outcome = Outcome.FAILED
+            tasks.cancel_scope.cancel()
+        await self._end()
+        return outcome
+
+    async def _cancel_when_stopped(self, scope: anyio.CancelScope) -> None:
+        """End the one tick: at once for the STOP file, after the grace for a signal."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._obey_signals, None)
+            await self._stop_asked.wait()
+            self.kernel.is_stopping = True
+            with anyio.move_on_after(self._loaded.config.supervisor.grace_s):
+                await self._hurry_asked.wait()
+            scope.cancel()
+
+    async def _begin(self, plans: list[WorkerPlan]) -> None:
+        for listener in (self.metrics.follow, self._vitals.follow, EventLines(self._log)):
+            self._database.listen(listener)
+        names = [plan.name for plan in plans]
+        budgets = self.kernel.policy.budgets
+        latches = await self._database.write(begin_life, self._life, names, budgets, self._origin())
+        await self._database.read(self._vitals.load)
+        for latch in latches:
+            fix = "`supervisor release` clears it"
+            self._log.warning("kill_in_force", scope=latch.scope, why=latch.why, fix=fix)
+
+    async def _live(
+        self, tasks: TaskGroup, plans: list[WorkerPlan], listening: socket.socket
+    ) -> None:
+        supervision = Supervision(
+            tasks, clock=self._clock, chance=self._chance, on_crash=self._workforce.on_crash
+        )
+        self._supervision = supervision
+        tasks.start_soon(self._obey_signals, supervision)
+        heartbeat = self._heartbeat(tasks)
+        server = serve(self._answers(heartbeat), self._loaded, listening)
+        supervision.start(self._child("http", server.run_until_stopped, server.stop))
+        supervision.start(self._child("kill-watch", self.kill_watch.run))
+        supervision.start(self._child("loop-lag", self.loop_lag.run))
+        await self._recover()
+        self._is_ready = True
+        for plan in plans:
+            self._workforce.start(supervision, plan)
+        supervision.start(self._child("heartbeat", heartbeat.run))
+        self._manager.notify("READY=1")
+        await self._stop_asked.wait()
+        await self._drain(supervision, heartbeat)
+
+    def _heartbeat(self, tasks: TaskGroup) -> Heartbeat:
+        section = self._loaded.config.supervisor
+        return Heartbeat(
+            database=self._database,
+            clock=self._clock,
+            log=self._log,
+            vitals=self._vitals,
+            manager=self._manager,
+            ping=Ping(section.heartbeat_ping_url, tasks=tasks, clock=self._clock, log=self._log),
+            path=self._loaded.state_dir / HEARTBEAT_NAME,
+            boot_id=self._life.boot_id,
+            pid=self._life.pid,
+            every_s=section.heartbeat_s,
+            state=lambda: self.state,
+        )
+
+    def _answers(self, heartbeat: Heartbeat) -> Answers:
+        return Answers(
+            database=self._database,
+            clock=self._clock,
+            kernel=self.kernel,
+            metrics=self.metrics,
+            vitals=self._vitals,
+            heartbeat=heartbeat,
+            kill_watch=self.kill_watch,
+            loop_lag=self.loop_lag,
+            ids=RandomIds(),
+            is_ready=lambda: self._is_ready,
+            loaded=lambda: self._loaded,
+        )
+
+    def _child(
+        self,
+        name: str,
+        run: Callable[[], Awaitable[None]],
+        stop: Callable[[], None] | None = None,
+    ) -> Child:
+        intensity = build_intensity(self._loaded.config)
+        if stop is None:
+            return Child(name=name, run=run, intensity=intensity)
+        return Child(name=name, run=run, stop=stop, grace_s=_CHILD_GRACE_S, intensity=intensity)
+
+    async def _recover(self) -> None:
+        found = await recover(
+            self._database,
+            boot_id=self._life.boot_id,
+            clock=self._clock,
+            timezone=self._loaded.timezone,
+            workers=set(self._loaded.config.worker),
+        )
+        self.metrics.show_recovery(ticks=found.ticks, holds=found.holds, sessions=found.sessions)
+        if found != Findings():
+            self._log.warning(
+                "recovered", ticks=found.ticks, holds=found.holds, sessions=found.sessions
+            )
+
+    async def _obey_signals(self, supervision: Supervision | None) -> None:
+        wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        with anyio.open_signal_receiver(*wanted) as signals:
+            async for received in signals:
+                if received is signal.SIGHUP:
+                    if supervision is not None:
+                        await self._reload(supervision)
+                else:
+                    is_second = self._stop_asked.is_set()
+                    self.request_stop(f"received {received.name}", in_a_hurry=is_second)
+
+    async def _drain(self, supervision: Supervision, heartbeat: Heartbeat) -> None:
+        """Take no new work, let ticks finish within the grace, then stop the rest in reverse."""
+        self.kernel.is_stopping = True
+        self._manager.notify("STOPPING=1", "STATUS=draining")
+        await self._workforce.stop(supervision)
+        await heartbeat.beat()
+        await supervision.stop()
+
+    async def _end(self) -> None:
+        origin = self._origin()
+        try:
+            await self._database.write(
+                end_life, self._life, self._loaded.timezone, origin, why=self._why_stopped
+            )
+        except StoreUnavailable as error:
+            # Recovery closes at the next start what could not be closed now.
+            self._log.error("end_not_written", error=str(error))
+        await self.kernel.models.close()
+        self._manager.close()
+        self._log.info("stopped", why=self._why_stopped)
+
+    async def _reload(self, supervision: Supervision) -> None:
+        """Take up a changed config; an invalid one leaves everything as it is and says why."""
+        try:
+            loaded = load(self._loaded.path)
+            plans = {name: build_plan(loaded, name) for name in loaded.config.worker}
+            models, policy = build_models(loaded), build_policy(loaded)
+            changes = changed_keys(self._loaded.config, loaded.config)
+            await self._database.write(
+                record_reload, changes, list(plans), policy.budgets, self._origin()
+            )
+        except (ConfigError, StoreUnavailable) as error:
+            self._log.error("reload_refused", error=str(error), kept=str(self._loaded.path))
+            return
+        for key in changes:
+            if key.startswith(_FIXED):
+                self._log.warning("reload_needs_restart", key=key)
+        self._loaded = loaded
+        self.kernel.models, self.kernel.policy = models, policy
+        self._vitals.expect({name: plan.tick_timeout_s for name, plan in plans.items()})
+        await self._workforce.replace(supervision, plans)
+        self._log.info("reloaded", changes=changes)
+
+    def _origin(self) -> Origin:
+        return Origin(at=self._clock.now(), actor="daemon")

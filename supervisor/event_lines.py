@@ -1,0 +1,79 @@
+"""Committed events as log lines: a projection, so that no line tells what did not happen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from supervisor.events.log import Recorded
+from supervisor.money import to_usd
+
+_LEVELS: dict[str, int] = {
+    "cycle_started": logging.DEBUG,
+    "hold_placed": logging.DEBUG,
+    "hold_settled": logging.DEBUG,
+    "hold_released": logging.DEBUG,
+    "account_opened": logging.DEBUG,
+    "checkpoint_created": logging.DEBUG,
+    "hold_forfeited": logging.WARNING,
+    "cycle_recovered": logging.WARNING,
+    "call_refused": logging.WARNING,
+    "worker_crashed": logging.WARNING,
+    "session_paused": logging.WARNING,
+    "budget_warning": logging.WARNING,
+    "kill_switch_engaged": logging.WARNING,
+    "kill_switch_released": logging.WARNING,
+    "loop_blocked": logging.WARNING,
+    "budget_exhausted": logging.ERROR,
+    "token_budget_exhausted": logging.ERROR,
+    "account_overrun": logging.ERROR,
+    "breaker_opened": logging.ERROR,
+    "worker_failed": logging.ERROR,
+}
+_BAD_OUTCOMES = frozenset({"failed", "timed_out", "refused", "cancelled", "unknown"})
+
+
+class EventLines:
+    """Writes a line for each committed event at the level that its kind has."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._level = _level_of(log)
+
+    def __call__(self, facts: Sequence[object]) -> None:
+        """Write the lines of one commit."""
+        for fact in facts:
+            if isinstance(fact, Recorded):
+                level = _level(fact)
+                if level >= self._level:
+                    self._log.log(level, fact.event.kind, **_fields(fact))
+
+
+def _level_of(log: FilteringBoundLogger) -> int:
+    return log.get_effective_level()
+
+
+def _level(recorded: Recorded) -> int:
+    if getattr(recorded.event, "outcome", "") in _BAD_OUTCOMES:
+        return logging.WARNING
+    return _LEVELS.get(recorded.event.kind, logging.INFO)
+
+
+def _fields(recorded: Recorded) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "worker": recorded.session_id.partition("@")[0],
+        "session_id": recorded.session_id,
+        "event_seq": recorded.seq,
+    }
+    if recorded.origin.correlation_id:
+        fields["correlation_id"] = recorded.origin.correlation_id
+    if recorded.origin.command_id:
+        fields["command_id"] = recorded.origin.command_id
+    fields.update(msgspec.to_builtins(recorded.event))
+    cost = fields.pop("cost", None)
+    if isinstance(cost, int):
+        fields["cost_usd"] = to_usd(cost)
+    return fields

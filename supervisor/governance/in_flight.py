@@ -1,0 +1,56 @@
+"""The ticks that are running now, so that a kill can reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import anyio
+
+from supervisor.errors import KillSwitchEngaged
+from supervisor.governance.kill_switch import Latch, applying
+
+
+class Flight:
+    """One running tick; `killed_by` is set when a kill has cancelled it."""
+
+    def __init__(self, worker: str, session_id: str, scope: anyio.CancelScope) -> None:
+        self.worker = worker
+        self.session_id = session_id
+        self.killed_by: KillSwitchEngaged | None = None
+        self._scope = scope
+
+    def kill(self, refusal: KillSwitchEngaged) -> None:
+        """Cancel the tick now."""
+        self.killed_by = refusal
+        self._scope.cancel()
+
+
+class InFlight:
+    """Every running tick of this daemon. Written only by the ticks themselves."""
+
+    def __init__(self) -> None:
+        self._flights: set[Flight] = set()
+
+    @contextmanager
+    def register(self, worker: str, session_id: str, scope: anyio.CancelScope) -> Iterator[Flight]:
+        """Hold a running tick's place while it runs."""
+        flight = Flight(worker, session_id, scope)
+        self._flights.add(flight)
+        try:
+            yield flight
+        finally:
+            self._flights.discard(flight)
+
+    def kill(self, latches: Sequence[Latch]) -> list[Flight]:
+        """Cancel every tick that a latched kill reaches, and return those."""
+        reached: list[Flight] = []
+        for flight in self._flights:
+            refusal = applying(latches, worker=flight.worker, session_id=flight.session_id)
+            if refusal is not None and flight.killed_by is None:
+                flight.kill(refusal)
+                reached.append(flight)
+        return reached
+
+    def __len__(self) -> int:
+        return len(self._flights)

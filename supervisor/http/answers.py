@@ -1,0 +1,95 @@
+"""What the daemon has to say, and do, when it is asked over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.clock import Clock
+from supervisor.config import Loaded
+from supervisor.errors import StoreUnavailable
+from supervisor.events.log import Origin
+from supervisor.governance import kill_switch
+from supervisor.governance.kill_switch import KillCommand, Latched
+from supervisor.governance.status import Status, read_status
+from supervisor.ids import IdSource
+from supervisor.maintenance.heartbeat import Heartbeat
+from supervisor.maintenance.kill_watch import KillWatch
+from supervisor.maintenance.loop_lag import LoopLag
+from supervisor.maintenance.stop_file import write_stop
+from supervisor.maintenance.vitals import Vitals
+from supervisor.metrics import Metrics
+from supervisor.scrape import read_gauges, show
+from supervisor.storage.database import Database
+from supervisor.worker.plan import Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Every answer, made of the daemon's parts; a state change goes through the store."""
+
+    database: Database
+    clock: Clock
+    ids: IdSource
+    kernel: Kernel
+    metrics: Metrics
+    vitals: Vitals
+    heartbeat: Heartbeat
+    kill_watch: KillWatch
+    loop_lag: LoopLag
+    is_ready: Callable[[], bool]
+    loaded: Callable[[], Loaded]
+
+    async def why_not_ready(self) -> str:
+        """Return why the daemon can't work, empty if it can: recovered, and the store writable."""
+        if not self.is_ready():
+            return "starting: recovery has not ended"
+        await self.heartbeat.beat()
+        return "" if self.heartbeat.is_store_well else "the store does not take writes"
+
+    async def scrape(self) -> bytes:
+        """Return every series; where the store can't be read, the gauges keep their last value."""
+        now = self.clock.now()
+        try:
+            gauges = await self.database.read(read_gauges, self.kernel.policy.budgets, now)
+            show(self.metrics, gauges)
+        except StoreUnavailable:
+            self.metrics.write_failures.inc(0)
+        self.metrics.wal.set(self.database.size_bytes())
+        self.metrics.loop_lag.set(self.loop_lag.worst_s())
+        self.metrics.heartbeat.set(now.timestamp())
+        for name, vitals in self.vitals.workers.items():
+            self.metrics.show_worker(name, vitals.life, vitals.last_progress_at)
+        return self.metrics.render()
+
+    async def status(self) -> Status:
+        """Return the same facts as `supervisor status --json`."""
+        return await self.database.read(read_status, self.loaded(), self.clock.now())
+
+    async def kill(self, command: KillCommand, *, actor: str, command_id: str) -> Latched:
+        """Latch a kill, and cancel what it reaches before the answer goes out."""
+        origin = self._origin(actor, command_id)
+        timezone = self.loaded().timezone
+        latched = await self.database.write(kill_switch.engage, command, origin, timezone)
+        await self.kill_watch.obey()
+        return latched
+
+    async def release(self, command: KillCommand, *, actor: str, command_id: str) -> Latched:
+        """Unlatch a kill."""
+        origin = self._origin(actor, command_id)
+        timezone = self.loaded().timezone
+        latched = await self.database.write(kill_switch.release, command, origin, timezone)
+        self.kill_watch.announce_change()
+        return latched
+
+    def stop(self, *, actor: str, why: str) -> Path:
+        """Write the STOP file: the daemon ends at once and stays stopped until it is cleared."""
+        return write_stop(self.loaded().state_dir, actor=actor, why=why, at=self.clock.now())
+
+    def _origin(self, actor: str, command_id: str) -> Origin:
+        return Origin(
+            at=self.clock.now(),
+            actor=actor,
+            command_id=command_id or self.ids.new("http"),
+        )

@@ -1,0 +1,188 @@
+"""From a config file to a running daemon, in the order of requirement D7."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+from structlog.typing import FilteringBoundLogger
+
+from supervisor import __version__
+from supervisor.clock import SystemClock, iso, to_us
+from supervisor.config import Loaded
+from supervisor.daemon import EXIT_STOPPED, Daemon
+from supervisor.errors import NotFound, StoreUnavailable
+from supervisor.governance.kill_switch import engaged
+from supervisor.http.server import address_of, bind
+from supervisor.ids import RandomIds
+from supervisor.lifecycle import Life
+from supervisor.lock import Holder, Lock, acquire
+from supervisor.logs import open_log
+from supervisor.maintenance.stop_file import read_stop
+from supervisor.outcome import Outcome
+from supervisor.storage.database import Database
+from supervisor.storage.open import open_database
+
+EXIT_FAILED = 1
+
+_BAD = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.UNKNOWN})
+
+
+def run_daemon(loaded: Loaded, *, exit_if_killed: bool = False) -> int:
+    """Run the daemon in the foreground and return its exit code.
+
+    Raises:
+        ConfigError: the port is in use, or a worker can't be imported.
+        AlreadyRunning: another daemon has the state directory.
+        StoreUnavailable: the state directory or the store can't be used.
+    """
+    prepare_state_dir(loaded.state_dir)
+    if is_stopped(loaded):
+        return EXIT_STOPPED
+    lock = acquire(loaded.state_dir)
+    try:
+        return anyio.run(partial(_run, loaded, lock, exit_if_killed=exit_if_killed))
+    finally:
+        lock.release()
+
+
+def run_once(loaded: Loaded, worker: str) -> int:
+    """Run one tick of `worker` through every gate, for cron and launchd, and return 0 or 1.
+
+    0: it ended ok or had nothing to do, or a gate said no, which is recorded; 1: it failed.
+
+    Raises:
+        NotFound: the config has no such worker.
+        ConfigError, AlreadyRunning, StoreUnavailable: as for `run_daemon`.
+    """
+    if worker not in loaded.config.worker:
+        known = ", ".join(loaded.config.worker) or "none"
+        raise NotFound(
+            subject=f"worker {worker}",
+            what="is not in the config",
+            fix=f"name one of: {known}",
+        )
+    prepare_state_dir(loaded.state_dir)
+    if is_stopped(loaded):
+        return EXIT_STOPPED
+    lock = acquire(loaded.state_dir)
+    try:
+        return anyio.run(partial(_run_once, loaded, worker, lock))
+    finally:
+        lock.release()
+
+
+async def _run_once(loaded: Loaded, worker: str, lock: Lock) -> int:
+    life = describe_life(lock, listen="")
+    async with _opened(loaded) as (database, log):
+        daemon = Daemon(loaded, database=database, log=log, life=life)
+        outcome = await daemon.run_once(worker)
+    _say(f"{worker}: {outcome}")
+    return EXIT_FAILED if outcome in _BAD else EXIT_STOPPED
+
+
+@asynccontextmanager
+async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Database, FilteringBoundLogger]]:
+    """Open the log and the store, and close the store."""
+    log = open_log(
+        loaded.config.log, state_dir=loaded.state_dir, secrets=list(loaded.secrets.values())
+    )
+    now_us = to_us(SystemClock().now())
+    url = loaded.config.supervisor.database
+    database = await open_database(url, state_dir=loaded.state_dir, now_us=now_us)
+    try:
+        yield database, log
+    finally:
+        await database.close()
+
+
+async def _run(loaded: Loaded, lock: Lock, *, exit_if_killed: bool) -> int:
+    listening = bind(loaded.config.http.listen)
+    try:
+        life = describe_life(lock, listen=address_of(listening))
+        async with _opened(loaded) as (database, log):
+            latches = await database.read(engaged)
+            if exit_if_killed and any(latch.scope == "system" for latch in latches):
+                _say("not started: the system is killed; `supervisor release --system --why TEXT`")
+                return EXIT_STOPPED
+            daemon = Daemon(loaded, database=database, log=log, life=life)
+            _say(banner(loaded, address_of(listening)))
+            return await daemon.run(listening)
+    finally:
+        listening.close()
+
+
+def prepare_state_dir(state_dir: Path) -> None:
+    """Make the state directory, for this user alone (requirement Q2).
+
+    Raises:
+        StoreUnavailable: it can't be made, or not be written to.
+    """
+    os.umask(0o077)
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state_dir.chmod(0o700)
+    except OSError as error:
+        raise _unusable(state_dir, error.strerror or str(error)) from error
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        raise _unusable(state_dir, "not writable for this user")
+
+
+def _unusable(state_dir: Path, why: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        subject=f"state directory {state_dir}",
+        what=f"can't be used: {why}",
+        fix="make it writable for this user, or set [supervisor] state_dir",
+    )
+
+
+def is_stopped(loaded: Loaded) -> bool:
+    """Return whether a STOP file forbids the start, and say how to clear it."""
+    stop = read_stop(loaded.state_dir)
+    if stop is None:
+        return False
+    _say(f"not started: stopped by {stop}\n`supervisor stop --clear` lets it start again")
+    return True
+
+
+def describe_life(lock: Lock, *, listen: str) -> Life:
+    """Name this life, and write it into the lock."""
+    life = Life(
+        boot_id=RandomIds().new("boot"),
+        pid=os.getpid(),
+        host=socket.gethostname() or platform.node(),
+        version=__version__,
+    )
+    started_at = iso(SystemClock().now())
+    lock.describe(Holder(pid=life.pid, boot_id=life.boot_id, started_at=started_at, listen=listen))
+    return life
+
+
+def banner(loaded: Loaded, address: str) -> str:
+    """Return what a person sees first."""
+    config = loaded.config
+    workers = ", ".join(config.worker) or "none: add a [worker.NAME] to the config"
+    cap = config.spend.daily_cap_usd
+    return "\n".join(
+        (
+            f"supervisor {__version__}  pid {os.getpid()}",
+            f"  config    {loaded.path}",
+            f"  state     {loaded.state_dir}",
+            f"  workers   {workers}",
+            f"  spend cap {cap:.2f} USD a day, on cap: {config.spend.on_cap}",
+            f"  http      http://{address}  /healthz /readyz /status /metrics",
+            "  stop it   Ctrl-C drains; `supervisor stop` ends it and keeps it stopped",
+        )
+    )
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

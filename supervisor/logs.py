@@ -1,0 +1,118 @@
+"""Logs: one JSON line an event in a rotated file, and a console for whoever watches."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from supervisor.config import LogSection
+
+LOG_NAME = "supervisor.jsonl"
+_MB = 1_000_000
+_REDACTED = "[redacted]"
+_SECRET_CHARS_MIN = 6
+_FIRST = ("ts", "level", "event")
+
+
+class _File(RotatingFileHandler):
+    """The rotated file. A full disk costs lines, never the daemon."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's
+        return
+
+
+class _Sinks:
+    """Writes each line to the file and to the console; the one place that writes logs."""
+
+    def __init__(self, file: logging.Handler, console: TextIO) -> None:
+        self._file = file
+        self._console = console
+
+    def write(self, line: str, shown: str) -> None:
+        self._file.emit(logging.makeLogRecord({"msg": line}))
+        try:
+            self._console.write(shown + "\n")
+            self._console.flush()
+        except (OSError, ValueError):
+            # The terminal or the pipe is gone: the file has the line.
+            self._console = io.StringIO()
+
+    debug = info = warning = error = critical = msg = write
+
+
+class _Render:
+    """Ends the chain: JSON for the file, and for the console what suits it."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        self._json = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        self._human = structlog.dev.ConsoleRenderer(colors=True) if is_terminal else None
+
+    def __call__(
+        self, logger: WrappedLogger, method: str, event: EventDict
+    ) -> tuple[tuple[str, str], dict[str, str]]:
+        ordered = {key: event[key] for key in _FIRST if key in event} | dict(event)
+        line = _text(self._json(logger, method, ordered))
+        return (line, _text(self._human(logger, method, event)) if self._human else line), {}
+
+
+def _text(rendered: str | bytes) -> str:
+    return rendered if isinstance(rendered, str) else rendered.decode()
+
+
+class _Redact:
+    """Replaces the values of the configured secrets wherever they stand in a line's texts."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = self._clean(value)
+        return event
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _REDACTED)
+        return text
+
+
+def open_log(
+    section: LogSection, *, state_dir: Path, secrets: Sequence[str], console: TextIO | None = None
+) -> FilteringBoundLogger:
+    """Return the daemon's logger.
+
+    The file holds at most `file_max_mb` and has `files_keep` predecessors, so that the total is
+    bounded. The console is human on a terminal and the same JSON elsewhere.
+    """
+    shown_on = sys.stderr if console is None else console
+    file = _File(
+        state_dir / LOG_NAME,
+        maxBytes=section.file_max_mb * _MB,
+        backupCount=section.files_keep,
+        encoding="utf-8",
+        delay=True,
+    )
+    log: FilteringBoundLogger = structlog.wrap_logger(
+        _Sinks(file, shown_on),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.format_exc_info,
+            _Redact(secrets),
+            _Render(is_terminal=shown_on.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[section.level.upper()]
+        ),
+        cache_logger_on_first_use=True,
+    )
+    return log

@@ -1,0 +1,1 @@
+"""Periodic children, one duty each."""

@@ -1,0 +1,96 @@
+"""Showing that the daemon lives: a file, a row, systemd's watchdog, an outgoing ping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from supervisor.clock import Clock, iso, to_us
+from supervisor.errors import StoreUnavailable
+from supervisor.maintenance.ping import Ping
+from supervisor.maintenance.service_manager import ServiceManager
+from supervisor.maintenance.vitals import Vitals
+from supervisor.storage.database import Database, Transaction
+
+HEARTBEAT_NAME = "heartbeat.json"
+
+
+class Beat(msgspec.Struct, frozen=True, kw_only=True):
+    """What `heartbeat.json` holds."""
+
+    at: str
+    pid: int
+    boot_id: str
+    state: str
+    workers: dict[str, dict[str, object]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Heartbeat:
+    """Beats every `every_s` seconds, and stops vouching for a worker that is stuck.
+
+    Liveness (the file, the row, the watchdog) is distinct from progress (the ping): a daemon
+    whose worker is stuck still beats, but its ping says so.
+    """
+
+    database: Database
+    clock: Clock
+    log: FilteringBoundLogger
+    vitals: Vitals
+    manager: ServiceManager
+    ping: Ping
+    path: Path
+    boot_id: str
+    pid: int
+    every_s: float
+    state: Callable[[], str]
+    is_store_well: bool = True
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            await self.beat()
+            await anyio.sleep(self.every_s)
+
+    async def beat(self) -> None:
+        """Beat once."""
+        now = self.clock.now()
+        state = self.state()
+        self._write_file(state)
+        troubles = self.vitals.troubles(now)
+        self.manager.notify("WATCHDOG=1", f"STATUS={'; '.join(troubles) or state}")
+        self.ping.report(troubles)
+        try:
+            await self.database.write(_beat, self.boot_id, to_us(now), state)
+        except StoreUnavailable as error:
+            if self.is_store_well:
+                self.log.error("heartbeat_not_stored", error=str(error))
+            self.is_store_well = False
+        else:
+            self.is_store_well = True
+
+    def _write_file(self, state: str) -> None:
+        beat = Beat(
+            at=iso(self.clock.now()),
+            pid=self.pid,
+            boot_id=self.boot_id,
+            state=state,
+            workers=self.vitals.as_heartbeat(),
+        )
+        fresh = self.path.with_name(f".{self.path.name}")
+        try:
+            # Replaced whole, not flushed: a beat that a power cut loses has told the truth.
+            fresh.write_bytes(msgspec.json.encode(beat))
+            fresh.chmod(0o600)
+            fresh.replace(self.path)
+        except OSError as error:
+            self.log.error("heartbeat_not_written", path=str(self.path), error=str(error))
+
+
+def _beat(tx: Transaction, boot_id: str, now_us: int, state: str) -> None:
+    tx.run("daemons.beat", boot_id=boot_id, now=now_us, state=state)

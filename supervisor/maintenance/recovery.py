@@ -1,0 +1,135 @@
+"""Finding what dead lives left behind, and closing it in the open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from supervisor.clock import Clock, to_us
+from supervisor.events import kinds
+from supervisor.events.log import Journal, Origin
+from supervisor.governance.rotation import (
+    SYSTEM,
+    close_session,
+    find_session,
+    is_due,
+    system_journal,
+)
+from supervisor.governance.session import Session
+from supervisor.ledger import ledger
+from supervisor.ledger.holds import Hold
+from supervisor.outcome import Outcome
+from supervisor.storage.database import Database, Transaction
+
+_PAGE_ROWS = 200
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan has closed."""
+
+    ticks: int = 0
+    holds: int = 0
+    sessions: int = 0
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(
+            ticks=self.ticks + other.ticks,
+            holds=self.holds + other.holds,
+            sessions=self.sessions + other.sessions,
+        )
+
+
+class _Tick(msgspec.Struct, frozen=True):
+    worker: str
+    number: int
+    session_id: str | None
+    boot_id: str
+    started_at: int
+
+
+async def recover(
+    database: Database,
+    *,
+    boot_id: str,
+    clock: Clock,
+    timezone: ZoneInfo,
+    workers: Collection[str],
+) -> Findings:
+    """Close every tick, hold and session that no living daemon owns (requirement R1).
+
+    Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Sessions of
+    workers that the config no longer has are completed once their window is over. Page by page,
+    so that nothing is left out and no transaction is long. Doing it again changes nothing.
+
+    Raises:
+        StoreUnavailable: the store failed; what was closed stays closed.
+    """
+    total = Findings()
+    while True:
+        origin = Origin(at=clock.now(), actor="recovery")
+        found = await database.write(_recover_page, boot_id, origin, timezone)
+        total += found
+        if found == Findings():
+            break
+    closed = await database.write(_close_unowned, frozenset(workers), clock.now())
+    return total + Findings(sessions=closed)
+
+
+def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneInfo) -> Findings:
+    ticks = tx.rows("workers.orphaned_ticks", _Tick, boot_id=boot_id, rows_max=_PAGE_ROWS)
+    holds = 0
+    for tick in ticks:
+        holds += _recover_tick(tx, tick, origin, timezone)
+    if ticks:
+        return Findings(ticks=len(ticks), holds=holds)
+    loose = tx.rows("workers.orphaned_holds", Hold, boot_id=boot_id, rows_max=_PAGE_ROWS)
+    for hold in loose:
+        with _journal(tx, hold.session_id, origin, timezone) as journal:
+            ledger.forfeit(tx, journal, hold, why="left open by a life that ended")
+    return Findings(holds=len(loose))
+
+
+def _recover_tick(tx: Transaction, tick: _Tick, origin: Origin, timezone: ZoneInfo) -> int:
+    now = to_us(origin.at)
+    origin = msgspec.structs.replace(origin, correlation_id=f"{tick.worker}#{tick.number}")
+    why = f"its life {tick.boot_id} ended before it did"
+    tx.run(
+        "workers.end_tick",
+        worker=tick.worker,
+        number=tick.number,
+        outcome=Outcome.RECOVERED,
+        why=why,
+        now=now,
+    )
+    with _journal(tx, tick.session_id, origin, timezone) as journal:
+        holds = tx.rows("ledger.open_holds_of_tick", Hold, worker=tick.worker, tick=tick.number)
+        for hold in holds:
+            ledger.forfeit(tx, journal, hold, why=why)
+        tx.run("workers.recovered", name=tick.worker, now=now)
+        journal.add(
+            kinds.CycleRecovered(worker=tick.worker, tick=tick.number, boot_id=tick.boot_id)
+        )
+    return len(holds)
+
+
+def _journal(
+    tx: Transaction, session_id: str | None, origin: Origin, timezone: ZoneInfo
+) -> Journal:
+    session = find_session(tx, session_id) if session_id else None
+    if session is None or session.summary is not None:
+        return system_journal(tx, timezone, origin)
+    return Journal(tx, session.id, origin)
+
+
+def _close_unowned(tx: Transaction, workers: Collection[str], now: datetime) -> int:
+    unowned = [
+        session
+        for session in tx.rows("sessions.open_ones", Session)
+        if session.worker not in workers and session.worker != SYSTEM and is_due(session, now)
+    ]
+    for session in unowned:
+        close_session(tx, session, Origin(at=now, actor="recovery"))
+    return len(unowned)

@@ -1,0 +1,130 @@
+"""Who is alive and who makes progress, as the committed events tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from supervisor.clock import from_us, iso
+from supervisor.events import kinds
+from supervisor.events.log import Recorded
+from supervisor.storage.database import Transaction
+
+#: What a tick may take beyond its timeout before its worker counts as stuck.
+_STUCK_SLACK_S = 10.0
+
+
+class WorkerVitals(msgspec.Struct, kw_only=True):
+    """A worker's last signs of life; moments are aware UTC datetimes."""
+
+    life: str = "running"
+    last_progress_at: datetime | None = None
+    last_tick: int = 0
+    outcome: str = ""
+    session_id: str = ""
+    running_since: datetime | None = None
+
+
+class _Row(msgspec.Struct, frozen=True):
+    name: str
+    life: str
+    session_id: str | None
+    last_tick: int
+    last_outcome: str
+    last_progress_at: int | None
+
+
+def _rows(tx: Transaction) -> list[_Row]:
+    return tx.rows("workers.all", _Row)
+
+
+class Vitals:
+    """Every worker's vitals. Written only by `follow`, from the store's commits."""
+
+    def __init__(self, tick_timeouts_s: Mapping[str, float]) -> None:
+        self._timeouts_s = dict(tick_timeouts_s)
+        self.workers = {name: WorkerVitals() for name in tick_timeouts_s}
+
+    def expect(self, tick_timeouts_s: Mapping[str, float]) -> None:
+        """Watch these workers from now on, and no others."""
+        self._timeouts_s = dict(tick_timeouts_s)
+        known = self.workers
+        self.workers = {name: known.get(name) or WorkerVitals() for name in tick_timeouts_s}
+
+    def load(self, tx: Transaction) -> None:
+        """Take up what earlier lives have recorded."""
+        for row in _rows(tx):
+            if row.name in self.workers:
+                at = row.last_progress_at
+                self.workers[row.name] = WorkerVitals(
+                    life=row.life,
+                    last_progress_at=None if at is None else from_us(at),
+                    last_tick=row.last_tick,
+                    outcome=row.last_outcome,
+                    session_id=row.session_id or "",
+                )
+
+    def follow(self, facts: Sequence[object]) -> None:
+        """Note what one commit has made true."""
+        for fact in facts:
+            if isinstance(fact, Recorded):
+                self._note(fact)
+
+    def _note(self, recorded: Recorded) -> None:
+        event = recorded.event
+        vitals = self.workers.get(getattr(event, "worker", ""))
+        if vitals is None:
+            return
+        match event:
+            case kinds.CycleStarted(tick=tick):
+                vitals.life = "running"
+                vitals.last_tick, vitals.session_id = tick, recorded.session_id
+                vitals.running_since = recorded.origin.at
+            case kinds.CycleCompleted(tick=tick, outcome=outcome):
+                self._ended(vitals, recorded, tick, outcome)
+            case kinds.CycleSkipped(tick=tick):
+                self._ended(vitals, recorded, tick, "skipped")
+            case kinds.CycleRecovered(tick=tick):
+                self._ended(vitals, recorded, tick, "recovered")
+            case kinds.WorkerCrashed():
+                vitals.life = "restarting"
+            case kinds.WorkerFailed():
+                vitals.life = "failed"
+            case _:
+                return
+
+    def _ended(self, vitals: WorkerVitals, recorded: Recorded, tick: int, outcome: str) -> None:
+        vitals.last_tick, vitals.outcome = tick, outcome
+        vitals.last_progress_at, vitals.running_since = recorded.origin.at, None
+
+    def troubles(self, now: datetime) -> list[str]:
+        """Return a sentence for each worker that is failed or stuck in a tick."""
+        return [
+            trouble
+            for name, vitals in self.workers.items()
+            if (trouble := self._trouble(name, vitals, now))
+        ]
+
+    def _trouble(self, name: str, vitals: WorkerVitals, now: datetime) -> str:
+        if vitals.life == "failed":
+            return f"worker {name} has failed"
+        if vitals.running_since is None:
+            return ""
+        allowed = timedelta(seconds=self._timeouts_s[name] + _STUCK_SLACK_S)
+        if now - vitals.running_since <= allowed:
+            return ""
+        return f"worker {name} is stuck in tick {vitals.last_tick}"
+
+    def as_heartbeat(self) -> dict[str, dict[str, object]]:
+        """Return the workers as `heartbeat.json` has them."""
+        return {
+            name: {
+                "last_progress_at": iso(at) if (at := vitals.last_progress_at) else None,
+                "last_tick": vitals.last_tick,
+                "outcome": vitals.outcome,
+                "session_id": vitals.session_id,
+            }
+            for name, vitals in self.workers.items()
+        }

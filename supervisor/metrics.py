@@ -1,0 +1,147 @@
+"""Every Prometheus series: counters follow committed events, gauges are read at scrape time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from supervisor.events import kinds
+from supervisor.events.log import Recorded
+from supervisor.governance.breakers import BreakerState
+from supervisor.money import to_usd
+
+_TICK_BUCKETS_S = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+_CALL_BUCKETS_S = (0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120)
+_TOKEN_BUCKETS = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+#: A closed set, so that the label stays one.
+LIVES = ("running", "restarting", "failed", "stopped")
+
+
+class Metrics:
+    """The daemon's series. Written by the store's commits (`follow`) and by each scrape."""
+
+    def __init__(self, *, version: str) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"supervisor_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"supervisor_{name}", text, labels, registry=registry)
+
+        gauge("build_info", "The running version.", "version").labels(version).set(1)
+        self.ticks = counter("ticks", "Ticks that ended, by outcome.", "worker", "outcome")
+        self.tick_duration = Histogram(
+            "supervisor_tick_duration_seconds",
+            "How long ticks took.",
+            ["worker"],
+            buckets=_TICK_BUCKETS_S,
+            registry=registry,
+        )
+        self.restarts = counter("worker_restarts", "Workers' crashes.", "worker")
+        self.rotations = counter("session_rotations", "Sessions that followed another.", "worker")
+        self.spend = counter("spend_usd", "USD spent, forfeits included.", "worker", "model")
+        self.refusals = counter(
+            "refusals", "Ticks and calls that a gate refused.", "worker", "code"
+        )
+        self.holds = counter("holds", "Holds, by how they ended.", "end")
+        self.events = counter("events", "Committed events.", "kind")
+        self.recoveries = counter("recoveries", "What recovery found.", "finding")
+        self.write_failures = counter("state_write_failures", "Writes that the store did not take.")
+        self.last_progress = gauge(
+            "last_progress_timestamp_seconds", "When the worker's last tick ended.", "worker"
+        )
+        self.heartbeat = gauge("heartbeat_timestamp_seconds", "When the daemon last beat.")
+        self.worker_state = gauge("worker_state", "1 for the state it is in.", "worker", "state")
+        self.session_started = gauge(
+            "session_started_timestamp_seconds", "When the open session was opened.", "worker"
+        )
+        self.held = gauge("spend_held_usd", "USD held for calls in flight, on the daily cap.")
+        self.cap = gauge("spend_cap_usd", "The daily cap.")
+        self.today = gauge("spend_today_usd", "USD settled today, on the daily cap.")
+        self.kill_engaged = gauge("kill_engaged", "Latched kills, by kind of scope.", "scope")
+        self.breaker_state = gauge("breaker_state", "1 for the state it is in.", "name", "state")
+        self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
+        self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
+        self.call_tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a model call, by type.",
+            ["gen_ai_request_model", "gen_ai_token_type"],
+            buckets=_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.call_duration = Histogram(
+            "gen_ai_client_operation_duration_seconds",
+            "How long model calls took.",
+            ["gen_ai_request_model"],
+            buckets=_CALL_BUCKETS_S,
+            registry=registry,
+        )
+
+    def follow(self, facts: Sequence[object]) -> None:
+        """Count what one commit has made true."""
+        for fact in facts:
+            if isinstance(fact, Recorded):
+                self.events.labels(fact.event.kind).inc()
+                self._count(fact.session_id.partition("@")[0], fact.event)
+
+    def _count(self, worker: str, event: kinds.Event) -> None:
+        match event:
+            case kinds.CycleCompleted():
+                self.ticks.labels(event.worker, event.outcome).inc()
+                self.tick_duration.labels(event.worker).observe(event.duration_s)
+            case kinds.CallRefused():
+                self.refusals.labels(event.worker, event.code).inc()
+            case kinds.CycleSkipped():
+                self.ticks.labels(event.worker, "skipped").inc()
+                self.refusals.labels(event.worker, event.code).inc()
+            case kinds.CycleRecovered():
+                self.ticks.labels(event.worker, "recovered").inc()
+            case kinds.WorkerCrashed():
+                self.restarts.labels(event.worker).inc()
+            case kinds.SessionRotated():
+                self.rotations.labels(event.worker).inc()
+            case kinds.HoldSettled() | kinds.HoldForfeited() | kinds.HoldReleased():
+                self._count_end(worker, event)
+            case _:
+                return
+
+    def _count_end(
+        self, worker: str, event: kinds.HoldSettled | kinds.HoldForfeited | kinds.HoldReleased
+    ) -> None:
+        self.holds.labels(event.kind.removeprefix("hold_")).inc()
+        if isinstance(event, kinds.HoldReleased):
+            return
+        self.spend.labels(worker, event.model).inc(to_usd(event.cost))
+        if isinstance(event, kinds.HoldSettled) and event.model:
+            self.call_tokens.labels(event.model, "input").observe(event.input_tokens)
+            self.call_tokens.labels(event.model, "output").observe(event.output_tokens)
+            self.call_duration.labels(event.model).observe(event.duration_s)
+
+    def show_breaker(self, name: str, state: str) -> None:
+        """Set the breaker's state."""
+        for known in BreakerState:
+            self.breaker_state.labels(name, known).set(known == state)
+
+    def show_worker(self, name: str, life: str, progress_at: datetime | None) -> None:
+        """Set the worker's state and last progress."""
+        for known in LIVES:
+            self.worker_state.labels(name, known).set(known == life)
+        if progress_at is not None:
+            self.last_progress.labels(name).set(progress_at.timestamp())
+
+    def show_recovery(self, **findings: int) -> None:
+        """Count what a recovery scan has closed, by finding."""
+        for finding, number in findings.items():
+            self.recoveries.labels(finding).inc(number)
+
+    def render(self) -> bytes:
+        """Return every series in Prometheus' text form."""
+        return generate_latest(self.registry)

@@ -1,0 +1,57 @@
+"""What /metrics reads from the store at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from supervisor.clock import from_us
+from supervisor.governance.breakers import Breaker
+from supervisor.governance.kill_switch import Latch, engaged
+from supervisor.governance.session import Session
+from supervisor.ledger.accounts import Budgets
+from supervisor.ledger.holds import Account, find_account
+from supervisor.ledger.limits import ledger_now
+from supervisor.metrics import Metrics
+from supervisor.money import to_usd
+from supervisor.storage.database import Transaction
+
+
+class Gauges(msgspec.Struct, frozen=True, kw_only=True):
+    """One snapshot of the store; `cap` is in micro-USD, `today` None before the first hold."""
+
+    cap: int
+    today: Account | None
+    latches: Sequence[Latch]
+    breakers: Sequence[Breaker]
+    sessions: Sequence[Session]
+
+
+def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
+    """Read the snapshot."""
+    cap = budgets.daily_cap(ledger_now(tx, now))
+    return Gauges(
+        cap=cap.limit_amount,
+        today=find_account(tx, cap.id),
+        latches=engaged(tx),
+        breakers=tx.rows("governance.breakers", Breaker),
+        sessions=tx.rows("sessions.open_ones", Session),
+    )
+
+
+def show(metrics: Metrics, gauges: Gauges) -> None:
+    """Set the gauges from a snapshot."""
+    today = gauges.today
+    metrics.cap.set(to_usd(gauges.cap))
+    metrics.today.set(to_usd(today.settled) if today else 0)
+    metrics.held.set(to_usd(today.held) if today else 0)
+    kinds = [latch.scope.partition(":")[0] for latch in gauges.latches]
+    for kind in ("system", "worker", "session"):
+        metrics.kill_engaged.labels(kind).set(kinds.count(kind))
+    for breaker in gauges.breakers:
+        metrics.show_breaker(breaker.name, breaker.state)
+    for session in gauges.sessions:
+        opened = from_us(session.opened_at).timestamp()
+        metrics.session_started.labels(session.worker).set(opened)

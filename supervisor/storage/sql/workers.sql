@@ -1,0 +1,71 @@
+-- name: register
+INSERT INTO workers (name, life) VALUES (:name, :life)
+ON CONFLICT (name) DO UPDATE SET life = excluded.life, why = ''
+
+-- name: set_life
+UPDATE workers SET life = :life, why = :why WHERE name = :name
+
+-- name: by_name
+SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state
+FROM workers WHERE name = :name
+
+-- name: all
+SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state
+FROM workers ORDER BY name
+
+-- name: next_tick
+UPDATE workers SET last_tick = last_tick + 1, session_id = :session_id
+WHERE name = :name
+RETURNING last_tick AS number, state
+
+-- name: begin_tick
+INSERT INTO ticks (worker, number, session_id, boot_id, started_at)
+VALUES (:worker, :number, :session_id, :boot_id, :now)
+
+-- name: skip_tick
+INSERT INTO ticks (worker, number, session_id, boot_id, started_at, ended_at, outcome, why)
+VALUES (:worker, :number, :session_id, :boot_id, :now, :now, 'skipped', :why)
+
+-- name: end_tick
+UPDATE ticks SET ended_at = :now, outcome = :outcome, why = :why
+WHERE worker = :worker AND number = :number AND outcome IS NULL
+
+-- name: skipped
+UPDATE workers SET last_outcome = 'skipped', last_progress_at = :now WHERE name = :name
+
+-- A state that is NULL was not committed by the tick and stays as it was.
+-- name: progressed
+UPDATE workers SET
+    last_outcome = :outcome,
+    last_progress_at = :now,
+    state = coalesce(:state, state),
+    ticks_since_checkpoint = ticks_since_checkpoint + 1
+WHERE name = :name
+RETURNING state, ticks_since_checkpoint
+
+-- name: checkpointed
+UPDATE workers SET ticks_since_checkpoint = 0 WHERE name = :name
+
+-- Ticks that a dead life left running; a page at a time.
+-- name: orphaned_ticks
+SELECT worker, number, session_id, boot_id, started_at
+FROM ticks
+WHERE outcome IS NULL AND boot_id <> :boot_id
+ORDER BY worker, number
+LIMIT :rows_max
+
+-- name: orphaned_holds
+SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
+    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
+FROM holds
+WHERE status = 'open' AND boot_id <> :boot_id
+ORDER BY id
+LIMIT :rows_max
+
+-- name: ticks_of_session
+SELECT outcome AS key, count(*) AS number FROM ticks
+WHERE worker = :worker AND session_id = :session_id AND outcome IS NOT NULL
+GROUP BY outcome ORDER BY outcome
+
+-- name: recovered
+UPDATE workers SET last_outcome = 'recovered', last_progress_at = :now WHERE name = :name

@@ -1,0 +1,296 @@
+"""A tick's paid calls: each under a hold of its own that ends exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from supervisor.backoff import delay_s
+from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
+from supervisor.events.log import Origin
+from supervisor.ledger.accounts import Amounts
+from supervisor.ledger.holds import Hold, HoldRequest, Metering
+from supervisor.money import to_usd
+from supervisor.providers.provider import AnswerStream, Message, ModelAnswer, ModelRequest, Usage
+from supervisor.worker import placing
+from supervisor.worker.models import Model
+from supervisor.worker.placing import Bid, Granted
+from supervisor.worker.plan import Kernel
+
+_RETRY_FACTOR = 2.0
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's answer, and what the ledger has recorded for it.
+
+    `usage` is None where the provider did not say: then the whole hold was forfeited.
+    """
+
+    text: str
+    usage: Usage | None
+    cost_usd: float
+    model: str
+    finish_reason: str
+
+
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    model: Model
+    hold: Hold
+    request: ModelRequest
+    began_s: float
+
+
+class Calls:
+    """Places and ends the holds of one tick. Written only by that tick's task."""
+
+    def __init__(self, kernel: Kernel, *, worker: str, tick: int, session_id: str) -> None:
+        self._kernel = kernel
+        self._worker = worker
+        self._tick = tick
+        self._session_id = session_id
+        self._count = 0
+        self._open: set[str] = set()
+        self._endings: list[Awaitable[object]] = []
+
+    def origin(self, command_id: str = "") -> Origin:
+        """Return the origin of an event that this tick makes now."""
+        return Origin(
+            at=self._kernel.clock.now(),
+            actor=f"worker:{self._worker}",
+            correlation_id=f"{self._worker}#{self._tick}",
+            command_id=command_id,
+        )
+
+    async def complete(
+        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
+    ) -> Reply:
+        """Call a model, trying again as its provider allows, each try under its own hold.
+
+        Raises:
+            Refusal: a gate said no, or the worst case did not fit; nothing was sent.
+            ProviderFailed: the last try failed.
+        """
+        for attempt in range(1, model.attempts_max + 1):
+            try:
+                return await self._try(model, messages, max_tokens=max_tokens, purpose=purpose)
+            except ProviderFailed as error:
+                if attempt == model.attempts_max or not error.is_retryable:
+                    raise
+                await anyio.sleep(self._retry_delay_s(model, attempt, error))
+        raise AssertionError(f"model {model.full_name} allows no attempt")
+
+    def _retry_delay_s(self, model: Model, attempt: int, error: ProviderFailed) -> float:
+        own_s = delay_s(
+            attempt,
+            first_s=model.retry_delay_s,
+            max_s=model.retry_delay_max_s,
+            factor=_RETRY_FACTOR,
+            chance=self._kernel.chance,
+        )
+        return max(own_s, error.retry_after_s or 0.0)
+
+    async def _try(
+        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
+    ) -> Reply:
+        call = await self._place_call(model, messages, max_tokens=max_tokens, purpose=purpose)
+        with self._ending(call.hold):
+            answer = await model.provider.complete(call.request)
+            return self._conclude(call, answer)
+
+    @asynccontextmanager
+    async def stream(
+        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
+    ) -> AsyncIterator[ReplyStream]:
+        """Call a model and give its answer as it arrives; tried once.
+
+        A stream that is left before its end is forfeited: what it cost is not known.
+
+        Raises:
+            Refusal, ProviderFailed: as for `complete`.
+        """
+        call = await self._place_call(model, messages, max_tokens=max_tokens, purpose=purpose)
+        with self._ending(call.hold):
+            async with model.provider.stream(call.request) as arriving:
+                yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
+
+    async def _place_call(
+        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
+    ) -> _Call:
+        asked = ModelRequest(model=model.name, messages=tuple(messages), max_tokens=max_tokens)
+        with self.recording_refusal(model.full_name):
+            input_tokens_max = model.provider.input_tokens_max(asked)
+        bid = Bid(
+            price=model.price,
+            input_tokens_max=input_tokens_max,
+            output_tokens_max=max_tokens,
+            output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
+        )
+        granted = await self.place(
+            model=model.full_name, what=purpose, amounts=bid.amounts(max_tokens), bid=bid
+        )
+        return _Call(
+            model=model,
+            hold=granted.hold,
+            request=msgspec.structs.replace(asked, max_tokens=granted.output_tokens_max),
+            began_s=self._kernel.clock.monotonic(),
+        )
+
+    @contextmanager
+    def recording_refusal(self, model: str) -> Iterator[None]:
+        """Record a refusal that is raised before a hold is asked for."""
+        try:
+            yield
+        except Refusal as refusal:
+            where = (self._session_id, self._worker, model)
+            self._queue(
+                self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
+            )
+            raise
+
+    async def place(
+        self, *, model: str, what: str, amounts: Amounts, bid: Bid | None = None
+    ) -> Granted:
+        """Pass the gates and place a hold.
+
+        Raises:
+            Refusal: a gate said no, or the worst case did not fit.
+            StoreUnavailable: the hold could not be written, so there is no call.
+        """
+        self._count += 1
+        hold_id = f"{self._worker}#{self._tick}.{self._count}"
+        request = HoldRequest(
+            id=hold_id,
+            boot_id=self._kernel.boot_id,
+            worker=self._worker,
+            session_id=self._session_id,
+            tick=self._tick,
+            model=model,
+            what=what,
+            amounts=amounts,
+        )
+        # Shielded: a cancel in between would leave a hold of which this task does not know.
+        with anyio.CancelScope(shield=True):
+            placed = await self._kernel.database.write(
+                placing.place, request, bid, self._kernel.policy.budgets, self.origin(hold_id)
+            )
+        if isinstance(placed, Refusal):
+            raise placed
+        self._open.add(placed.hold.id)
+        await self._give_back_if_cancelled(placed.hold)
+        return placed
+
+    async def _give_back_if_cancelled(self, hold: Hold) -> None:
+        try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self.release(hold, why="cancelled before the call was sent")
+            raise
+
+    @contextmanager
+    def _ending(self, hold: Hold) -> Iterator[None]:
+        """See to it that the hold has ended when the block does, however it does."""
+        try:
+            yield
+        except ProviderFailed as error:
+            if error.was_refused:
+                self.release(hold, why=error.what)
+            else:
+                self.forfeit(hold, why=error.what)
+            raise
+        finally:
+            self.forfeit(hold, why="left before the answer was whole")
+
+    def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
+        usage = answer.usage
+        if usage is None:
+            self.forfeit(call.hold, why="the answer did not say what it used")
+            cost = call.hold.cost_held
+        else:
+            cost = call.model.price.cost_micro_usd(usage)
+            metering = Metering(
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                duration_s=round(self._kernel.clock.monotonic() - call.began_s, 6),
+            )
+            actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
+            self.settle(call.hold, actual, metering)
+        return Reply(
+            text=answer.text,
+            usage=usage,
+            cost_usd=to_usd(cost),
+            model=call.model.full_name,
+            finish_reason=answer.finish_reason,
+        )
+
+    def settle(self, hold: Hold, actual: Amounts, metering: Metering) -> None:
+        """End the hold at its actual cost; durable once `flush` has returned."""
+        if self._ends(hold):
+            origin = self.origin(hold.id)
+            self._queue(self._kernel.database.write(placing.settle, hold, actual, metering, origin))
+
+    def release(self, hold: Hold, *, why: str) -> None:
+        """End the hold at nothing; durable once `flush` has returned."""
+        if self._ends(hold):
+            origin = self.origin(hold.id)
+            self._queue(self._kernel.database.write(placing.release, hold, why, origin))
+
+    def forfeit(self, hold: Hold, *, why: str) -> None:
+        """End the hold at its full amount; durable once `flush` has returned."""
+        if self._ends(hold):
+            origin = self.origin(hold.id)
+            self._queue(self._kernel.database.write(placing.forfeit, hold, why, origin))
+
+    def _ends(self, hold: Hold) -> bool:
+        is_open = hold.id in self._open
+        self._open.discard(hold.id)
+        return is_open
+
+    def _queue(self, ending: Awaitable[object]) -> None:
+        # Not awaited here: the store keeps the order of calls, so that the tick's own end can
+        # share this one's fsync. An end that is lost leaves a hold, which the tick forfeits.
+        self._endings.append(ending)
+
+    async def flush(self) -> None:
+        """Wait until every hold that has ended is durable.
+
+        Raises:
+            StoreUnavailable: one of them could not be written; its hold stays as it was.
+        """
+        endings, self._endings = self._endings, []
+        failed: StoreUnavailable | None = None
+        for ending in endings:
+            try:
+                await ending
+            except StoreUnavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+
+class ReplyStream:
+    """An answer that is still arriving: iterate over its pieces, then read `reply`."""
+
+    def __init__(self, arriving: AnswerStream, conclude: Callable[[], Reply]) -> None:
+        self._arriving = arriving
+        self._conclude = conclude
+        self._reply: Reply | None = None
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for piece in self._arriving:
+            yield piece
+        self._reply = self._conclude()
+
+    @property
+    def reply(self) -> Reply:
+        """The whole reply, once the iteration has ended.
+
+        Raises:
+            RuntimeError: it has not.
+        """
+        if self._reply is None:
+            raise RuntimeError("read the stream to its end before its reply")
+        return self._reply

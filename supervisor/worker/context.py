@@ -1,0 +1,240 @@
+"""What a worker is given for one tick."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from supervisor.clock import Clock, iso
+from supervisor.errors import InputRefused
+from supervisor.governance.rotation import HANDOFF_NOTE_MAX
+from supervisor.governance.session import Session
+from supervisor.ledger.accounts import Amounts
+from supervisor.ledger.holds import Hold, Metering
+from supervisor.money import micro_usd
+from supervisor.providers.provider import Message
+from supervisor.worker.calls import Calls, Reply, ReplyStream
+from supervisor.worker.files import Reports, WorkerFiles
+from supervisor.worker.models import Model
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.state import DurableState
+
+_MESSAGES_MAX = 1_000
+
+Prompt = str | Sequence[Message | Mapping[str, str]]
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a tick has come, in items."""
+
+    done: int
+    total: int | None
+    item: str
+
+
+class ModelAccess:
+    """The worker's way to models: every call passes the gates and is held before it is sent."""
+
+    def __init__(self, kernel: Kernel, plan: WorkerPlan, calls: Calls) -> None:
+        self._kernel = kernel
+        self._plan = plan
+        self._calls = calls
+
+    async def complete(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        purpose: str = "",
+    ) -> Reply:
+        """Ask a model and return its whole answer.
+
+        `prompt` is a text or a conversation of `{"role", "content"}`. `model` is
+        `provider/model`, the worker's own where it is left out. `max_tokens` bounds the answer;
+        the provider's configured one where it is left out, and less where the budget is short.
+
+        Raises:
+            Refusal: a gate said no, the worst case did not fit, or the price is unknown.
+            ProviderFailed: no try was answered.
+        """
+        chosen, messages, tokens = self._parse(prompt, model, max_tokens)
+        return await self._calls.complete(chosen, messages, max_tokens=tokens, purpose=purpose)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        purpose: str = "",
+    ) -> AbstractAsyncContextManager[ReplyStream]:
+        """Ask a model and get its answer as it arrives.
+
+        `async with ctx.model.stream(...) as stream:` then iterate over its pieces of text; after
+        the last one `stream.reply` holds the whole. Arguments and errors as for `complete`.
+        """
+        chosen, messages, tokens = self._parse(prompt, model, max_tokens)
+        return self._calls.stream(chosen, messages, max_tokens=tokens, purpose=purpose)
+
+    def _parse(
+        self, prompt: Prompt, model: str | None, max_tokens: int | None
+    ) -> tuple[Model, tuple[Message, ...], int]:
+        full_name = model or self._plan.model
+        with self._calls.recording_refusal(full_name):
+            chosen = self._kernel.models.resolve(full_name, self._kernel.clock.now())
+            return chosen, parse_prompt(prompt), _tokens(max_tokens, chosen.max_tokens)
+
+
+class Spending:
+    """A paid call of the worker's own, while its block runs."""
+
+    def __init__(self, hold: Hold, calls: Calls) -> None:
+        self._hold = hold
+        self._calls = calls
+
+    def settle(self, *, usd: float, tokens: int = 0) -> None:
+        """Say what the call really cost, in USD and tokens; durable when the block ends."""
+        cost = micro_usd(usd)
+        if cost < 0 or tokens < 0:
+            raise InputRefused(
+                subject=f"hold {self._hold.id}",
+                what=f"can't be settled at {usd} USD and {tokens} tokens",
+                fix="give the cost that was billed, 0 or more",
+            )
+        actual = Amounts(cost=cost, tokens=tokens, actions=self._hold.actions_held)
+        self._calls.settle(self._hold, actual, Metering())
+
+    def release(self) -> None:
+        """Say that nothing was sent, so that nothing is charged."""
+        self._calls.release(self._hold, why="the worker sent nothing")
+
+
+class Context:
+    """One tick's surroundings; used only by the worker that it was made for, in that tick."""
+
+    def __init__(
+        self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session: Session, state: str
+    ) -> None:
+        self.name = plan.name
+        self.tick = tick
+        self.session = session
+        self.options: Mapping[str, object] = plan.options
+        self.config_dir = kernel.config_dir
+        self.state = DurableState(state)
+        self.files = WorkerFiles(kernel.state_dir / "workers" / plan.name)
+        self.calls = Calls(kernel, worker=plan.name, tick=tick, session_id=session.id)
+        self.model = ModelAccess(kernel, plan, self.calls)
+        self.handoff_note: str | None = None
+        self.last_progress: Progress | None = None
+        self._kernel = kernel
+        self._reports = Reports(kernel.state_dir / "reports", plan.name)
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A logger that names the worker, its session and the tick."""
+        return self._kernel.log.bind(
+            worker=self.name,
+            session_id=self.session.id,
+            tick=self.tick,
+            correlation_id=f"{self.name}#{self.tick}",
+        )
+
+    @property
+    def clock(self) -> Clock:
+        """The daemon's clock."""
+        return self._kernel.clock
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the daemon is draining: finish soon, it waits `grace_s` at most."""
+        return self._kernel.is_stopping
+
+    @asynccontextmanager
+    async def spend(
+        self, *, usd_max: float, what: str, tokens_max: int = 0, actions: int = 1
+    ) -> AsyncIterator[Spending]:
+        """Hold the worst case of any other paid call while the block makes it.
+
+        Inside, `settle(usd=)` says the actual cost and `release()` that nothing was sent; leaving
+        without either settles at `usd_max`, leaving by an exception forfeits it.
+
+        Raises:
+            Refusal: a gate said no, or the worst case does not fit.
+        """
+        worst = Amounts(cost=micro_usd(usd_max), tokens=tokens_max, actions=actions)
+        if min(worst.cost, worst.tokens, worst.actions) < 0:
+            raise InputRefused(
+                subject=f"spend {what!r}",
+                what=f"can't hold {usd_max} USD, {tokens_max} tokens, {actions} actions",
+                fix="give worst cases of 0 or more",
+            )
+        granted = await self.calls.place(model="", what=what, amounts=worst)
+        try:
+            yield Spending(granted.hold, self.calls)
+        except BaseException:
+            self.calls.forfeit(granted.hold, why="the block was left by an exception")
+            raise
+        self.calls.settle(granted.hold, worst, Metering())
+        await self.calls.flush()
+
+    def report(self, title: str, markdown: str, name: str | None = None) -> Path:
+        """Write Markdown for people under `reports/` and return its path.
+
+        The same `name` replaces the same file, so that a repeated unit of work leaves one report.
+        """
+        day = iso(self.clock.now())[:10]
+        return self._reports.write(title, markdown, name=name, day=day)
+
+    def report_path(self, name: str) -> Path:
+        """Return where the report `name` is or would be."""
+        return self._reports.path(name)
+
+    def progress(self, *, done: int, total: int | None = None, item: str = "") -> None:
+        """Say how far the tick has come."""
+        self.last_progress = Progress(done=done, total=total, item=item)
+        self.log.debug("progress", done=done, total=total, item=item)
+
+    def handoff(self, note: str) -> None:
+        """Leave a note of at most 4,000 characters for the session after this one.
+
+        The next session's worker reads it as `ctx.session.received_note`.
+        """
+        self.handoff_note = note[:HANDOFF_NOTE_MAX]
+
+
+def parse_prompt(prompt: Prompt) -> tuple[Message, ...]:
+    """Return the conversation that `prompt` is.
+
+    Raises:
+        InputRefused: it is empty, or holds anything but text.
+    """
+    if isinstance(prompt, str):
+        return (Message(role="user", content=prompt),)
+    try:
+        messages = msgspec.convert(list(prompt), list[Message], from_attributes=True)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise InputRefused(
+            subject="prompt",
+            what=f"is not a text or a list of messages: {error}",
+            fix='give {"role": "user", "content": TEXT}; images and files can\'t be bounded yet',
+        ) from error
+    if not 0 < len(messages) <= _MESSAGES_MAX:
+        raise InputRefused(
+            subject="prompt",
+            what=f"has {len(messages)} messages",
+            fix=f"give 1 to {_MESSAGES_MAX}",
+        )
+    return tuple(messages)
+
+
+def _tokens(asked: int | None, configured: int) -> int:
+    if asked is None:
+        return configured
+    if asked < 1:
+        raise InputRefused(subject=f"max_tokens {asked}", what="is no length", fix="give 1 or more")
+    return asked

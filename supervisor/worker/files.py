@@ -1,0 +1,106 @@
+"""A worker's own directory, and the reports that it leaves for people."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from supervisor.errors import InputRefused
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,150}")
+_NOT_SLUG = re.compile(r"[^a-z0-9]+")
+_SLUG_MAX = 80
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader, or a crash, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class WorkerFiles:
+    """The worker's own directory: plain file names only, so that nothing leads out of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, name: str) -> Path:
+        """Return where the file `name` is or would be.
+
+        Raises:
+            InputRefused: the name is not a plain file name.
+        """
+        return self._folder / _plain(name)
+
+    def read_text(self, name: str) -> str | None:
+        """Return the file's text, None if there is no such file."""
+        path = self.path(name)
+        if path.is_symlink() or not path.exists():
+            return None
+        return path.read_text(encoding="utf-8")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace the file whole, durably."""
+        replace_file(self.path(name), text)
+
+
+class Reports:
+    """Markdown for people, all workers' in one folder."""
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        self._folder = folder
+        self._worker = worker
+
+    def path(self, name: str) -> Path:
+        """Return where the report `name` is or would be."""
+        return self._folder / f"{_plain(name)}.md"
+
+    def write(self, title: str, markdown: str, *, name: str | None, day: str) -> Path:
+        """Write a report; without a `name` it gets one of its own, made of day and title."""
+        path = self.path(name) if name else self._free_path(f"{day}-{self._worker}-{_slug(title)}")
+        replace_file(path, f"# {_one_line(title)}\n\n{markdown.strip()}\n")
+        return path
+
+    def _free_path(self, stem: str) -> Path:
+        path, number = self.path(stem), 1
+        while path.exists():
+            number += 1
+            path = self.path(f"{stem}-{number}")
+        return path
+
+
+def _plain(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InputRefused(
+            subject=f"file name {name[:80]!r}",
+            what="is not a plain file name",
+            fix="use letters, digits and . _ @ -, at most 150, and no folders",
+        )
+    return name
+
+
+def _slug(title: str) -> str:
+    return _NOT_SLUG.sub("-", title.lower()).strip("-")[:_SLUG_MAX] or "report"
+
+
+def _one_line(title: str) -> str:
+    return " ".join(title.split())

@@ -1,0 +1,46 @@
+"""Finding a worker's function by its name in the config."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import cast
+
+from supervisor.errors import ConfigError
+from supervisor.worker.plan import WorkerFunction
+
+
+def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
+    """Import `module:function`, from the Python path or from the config's folder.
+
+    Raises:
+        ConfigError: it can't be imported, is not there, or is no coroutine function.
+    """
+    module_name, _, function_name = run.partition(":")
+    subject = f"worker.{worker}.run = {run!r}"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(
+            subject=subject,
+            what=f"can't be imported: {type(error).__name__}: {error}",
+            fix=f"put {module_name}.py beside the config or install it; mend what it raises",
+        ) from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise ConfigError(
+            subject=subject,
+            what=f"module {module_name} has no {function_name!r}",
+            fix=f"name a function of {module.__file__ or module_name}",
+        )
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigError(
+            subject=subject,
+            what="is not a coroutine function",
+            fix=f"write `async def {function_name}(ctx: Context) -> Outcome | None`",
+        )
+    return cast("WorkerFunction", function)

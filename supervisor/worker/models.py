@@ -1,0 +1,92 @@
+"""Which models there are, what they cost, and who answers for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from supervisor.errors import ModelAccessDenied
+from supervisor.ledger.pricing import Price
+from supervisor.providers.provider import Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model as the config gives it; delays in seconds."""
+
+    full_name: str
+    name: str
+    provider: Provider
+    price: Price
+    max_tokens: int
+    attempts_max: int
+    retry_delay_s: float
+    retry_delay_max_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One provider of the config; `price` is None where the price table decides.
+
+    `price_hint` finds the provider in the table: its id there or its API's URL, None by model.
+    """
+
+    provider: Provider
+    price_hint: str | None
+    price: Price | None
+    max_tokens: int
+    attempts_max: int
+    retry_delay_s: float
+    retry_delay_max_s: float
+
+
+class Models:
+    """Every model that a worker can name as `provider/model`."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+
+    def resolve(self, full_name: str, at: datetime) -> Model:
+        """Return the model called `provider/model`, with its price for a call that starts at `at`.
+
+        Raises:
+            ModelAccessDenied: the config has no such provider.
+            PriceUnknown: nobody has said what the model costs.
+        """
+        provider, _, name = full_name.partition("/")
+        source = self._sources.get(provider)
+        if source is None or not name:
+            known = ", ".join(sorted(self._sources)) or "none yet"
+            raise ModelAccessDenied(
+                model=full_name or "(none)",
+                what="is of no provider in the config",
+                fix=f"set model = PROVIDER/MODEL for the worker; [providers.*] has: {known}",
+            )
+        return Model(
+            full_name=full_name,
+            name=name,
+            provider=source.provider,
+            price=source.price or _from_table(provider, source.price_hint, name, at),
+            max_tokens=source.max_tokens,
+            attempts_max=source.attempts_max,
+            retry_delay_s=source.retry_delay_s,
+            retry_delay_max_s=source.retry_delay_max_s,
+        )
+
+    def is_free(self, full_name: str) -> bool:
+        """Return whether the config says that the model costs nothing."""
+        source = self._sources.get(full_name.partition("/")[0])
+        return source is not None and source.price is not None and source.price.is_free
+
+    async def close(self) -> None:
+        """Close every provider's connections."""
+        for source in self._sources.values():
+            await source.provider.close()
+
+
+def _from_table(provider: str, price_hint: str | None, model: str, at: datetime) -> Price:
+    # Imported here: the table is 39 MB, and most configs need none of it.
+    from supervisor.ledger.pricing import table_price
+
+    return table_price(provider=provider, provider_hint=price_hint, model=model, at=at)

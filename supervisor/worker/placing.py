@@ -1,0 +1,127 @@
+"""The transactions around a paid call: gates and hold before it, its end after it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from supervisor.errors import BudgetExceeded, Refusal
+from supervisor.events import kinds
+from supervisor.events.log import Journal, Origin
+from supervisor.governance.breakers import report_call
+from supervisor.governance.gates import first_refusal, look
+from supervisor.ledger import ledger
+from supervisor.ledger.accounts import Amounts, Budgets, Unit
+from supervisor.ledger.holds import Hold, HoldRequest, Metering
+from supervisor.ledger.pricing import Price, affordable_output_tokens
+from supervisor.storage.database import Transaction
+
+# One for each unit that can be short, and one more.
+_CLAMPS_MAX = 4
+
+
+class Bid(msgspec.Struct, frozen=True, kw_only=True):
+    """A model call that asks for its worst case, and how far its output may be cut for it."""
+
+    price: Price
+    input_tokens_max: int
+    output_tokens_max: int
+    output_tokens_min: int
+
+    def amounts(self, output_tokens_max: int) -> Amounts:
+        """Return the worst case with that much output."""
+        cost = self.price.worst_micro_usd(
+            input_tokens_max=self.input_tokens_max, output_tokens_max=output_tokens_max
+        )
+        return Amounts(cost=cost, tokens=self.input_tokens_max + output_tokens_max, actions=1)
+
+    def clamped(self, refusal: BudgetExceeded) -> int:
+        """Return the output that the account which refused could still pay for."""
+        match refusal.unit:
+            case Unit.MICRO_USD:
+                return affordable_output_tokens(
+                    self.price,
+                    input_tokens_max=self.input_tokens_max,
+                    free_micro_usd=refusal.free,
+                )
+            case Unit.TOKENS:
+                return refusal.free - self.input_tokens_max
+            case _:
+                return 0
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold, and the output tokens that it covers."""
+
+    hold: Hold
+    output_tokens_max: int
+
+
+def place(
+    tx: Transaction, request: HoldRequest, bid: Bid | None, budgets: Budgets, origin: Origin
+) -> Granted | Refusal:
+    """Pass every gate and place the call's hold, in one transaction.
+
+    With a `bid`, the output is clamped to what the remaining budgets buy (requirement L4a).
+    """
+    with Journal(tx, request.session_id, origin) as journal:
+        refusal = first_refusal(look(tx, worker=request.worker, now=origin.at))
+        if refusal is None:
+            placed = _reserve(tx, journal, request, bid, budgets)
+            if isinstance(placed, Granted):
+                return placed
+            ledger.record_exhaustion(tx, journal, placed)
+            refusal = placed
+        journal.add(_refused(request.worker, request.model, refusal))
+        return refusal
+
+
+def _refused(worker: str, model: str, refusal: Refusal) -> kinds.CallRefused:
+    return kinds.CallRefused(worker=worker, model=model, code=refusal.code, why=str(refusal))
+
+
+def record_refusal(
+    tx: Transaction, session_id: str, worker: str, model: str, refusal: Refusal, origin: Origin
+) -> None:
+    """Record a call that was refused before it could ask for a hold."""
+    with Journal(tx, session_id, origin) as journal:
+        journal.add(_refused(worker, model, refusal))
+
+
+def _reserve(
+    tx: Transaction, journal: Journal, request: HoldRequest, bid: Bid | None, budgets: Budgets
+) -> Granted | BudgetExceeded:
+    tokens = bid.output_tokens_max if bid else 0
+    first = placed = ledger.reserve(tx, journal, request, budgets)
+    for _ in range(_CLAMPS_MAX):
+        if isinstance(placed, Hold):
+            return Granted(hold=placed, output_tokens_max=tokens)
+        clamped = bid.clamped(placed) if bid else 0
+        if bid is None or not bid.output_tokens_min <= clamped < tokens:
+            break
+        tokens = clamped
+        request = msgspec.structs.replace(request, amounts=bid.amounts(tokens))
+        placed = ledger.reserve(tx, journal, request, budgets)
+    assert isinstance(first, BudgetExceeded), f"hold {request.id} was placed and refused"
+    return first
+
+
+def settle(
+    tx: Transaction, hold: Hold, actual: Amounts, metering: Metering, origin: Origin
+) -> bool:
+    """End a call's hold at what it really used; above the hold, the breaker opens."""
+    with Journal(tx, hold.session_id, origin) as journal:
+        is_within_hold = ledger.settle(tx, journal, hold, actual, metering)
+        report_call(tx, journal, worker=hold.worker, is_within_hold=is_within_hold)
+        return is_within_hold
+
+
+def release(tx: Transaction, hold: Hold, why: str, origin: Origin) -> None:
+    """End a hold for which nothing was done."""
+    with Journal(tx, hold.session_id, origin) as journal:
+        ledger.release(tx, journal, hold, why=why)
+
+
+def forfeit(tx: Transaction, hold: Hold, why: str, origin: Origin) -> None:
+    """End a hold of which nobody knows what was done for it."""
+    with Journal(tx, hold.session_id, origin) as journal:
+        ledger.forfeit(tx, journal, hold, why=why)

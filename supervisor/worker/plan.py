@@ -1,0 +1,81 @@
+"""What a worker is, and what every tick needs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import structlog
+
+from supervisor.clock import Clock
+from supervisor.governance.in_flight import InFlight
+from supervisor.governance.rotation import SessionPlan
+from supervisor.ledger.accounts import Budgets
+from supervisor.outcome import Outcome
+from supervisor.storage.database import Database
+from supervisor.worker.models import Models
+
+if TYPE_CHECKING:
+    from supervisor.worker.context import Context
+
+WorkerFunction: TypeAlias = "Callable[[Context], Awaitable[Outcome | None]]"
+
+
+class Schedule(Protocol):
+    """When a worker ticks."""
+
+    def first_delay_s(self, now: datetime) -> float:
+        """Return the seconds from the daemon's start to the first tick."""
+        ...
+
+    def next_delay_s(self, now: datetime) -> float:
+        """Return the seconds from the end of a tick to the next."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """One worker of the config. `model` is its default `provider/model`, empty for none."""
+
+    name: str
+    function: WorkerFunction
+    schedule: Schedule
+    session: SessionPlan
+    tick_timeout_s: float
+    checkpoint_every: int
+    model: str
+    options: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What SIGHUP may change while workers run."""
+
+    budgets: Budgets
+    on_cap: str
+    min_output_tokens: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Kernel:
+    """The parts that every tick needs; made once by the daemon.
+
+    Only the daemon writes here: `policy` on a reload, `is_stopping` once.
+    """
+
+    boot_id: str
+    database: Database
+    clock: Clock
+    chance: random.Random
+    models: Models
+    policy: Policy
+    config_dir: Path
+    state_dir: Path
+    log: structlog.typing.FilteringBoundLogger
+    request_stop: Callable[[str], None]
+    in_flight: InFlight = field(default_factory=InFlight)
+    is_stopping: bool = False

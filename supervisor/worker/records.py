@@ -1,0 +1,232 @@
+"""The transactions at a tick's two ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from supervisor.clock import to_us
+from supervisor.errors import Refusal
+from supervisor.events import kinds
+from supervisor.events.log import Journal, Origin
+from supervisor.governance import gates
+from supervisor.governance.breakers import let_probe_through
+from supervisor.governance.checkpoints import keep_checkpoint
+from supervisor.governance.rotation import (
+    SYSTEM,
+    SessionPlan,
+    adopt_or_rotate,
+    is_due,
+    system_journal,
+)
+from supervisor.governance.session import Session
+from supervisor.ledger import ledger
+from supervisor.ledger.accounts import Budgets
+from supervisor.outcome import Outcome
+from supervisor.storage.database import Transaction
+
+
+class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that wants to tick."""
+
+    boot_id: str
+    session: SessionPlan
+    budgets: Budgets
+    model: str
+    is_free: bool
+
+    @property
+    def worker(self) -> str:
+        return self.session.worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A tick that passed the gates; `state` is the worker's, as JSON."""
+
+    tick: int
+    session: Session
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A tick that a gate refused."""
+
+    tick: int
+    session: Session | None
+    refusal: Refusal
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a tick ended; `state` is None where it is not to be kept."""
+
+    worker: str
+    tick: int
+    session_id: str
+    outcome: Outcome
+    duration_s: float
+    checkpoint_every: int
+    code: str = ""
+    why: str = ""
+    state: str | None = None
+    handoff_note: str | None = None
+
+
+class _Numbered(msgspec.Struct, frozen=True):
+    number: int
+    state: str
+
+
+class _Progressed(msgspec.Struct, frozen=True):
+    state: str
+    ticks_since_checkpoint: int
+
+
+class _Worker(msgspec.Struct, frozen=True):
+    last_tick: int
+    state: str
+
+
+def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started | Skipped:
+    """Pass the gates in order, rotate the session if it is due, and record what came of it."""
+    situation = gates.look(tx, worker=request.worker, now=origin.at)
+    # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
+    refusal = gates.kill_switch(situation)
+    if refusal is None:
+        session = _session_for_now(tx, request, situation.session, origin)
+        situation = gates.look_at_accounts(
+            tx,
+            msgspec.structs.replace(situation, session=session),
+            request.budgets,
+            model=request.model,
+            is_free=request.is_free,
+        )
+        refusal = gates.first_refusal(situation)
+    session_id = situation.session.id if situation.session else None
+    numbered = tx.row("workers.next_tick", _Numbered, name=request.worker, session_id=session_id)
+    assert numbered is not None, f"worker {request.worker} is not registered"
+    tick = numbered.number
+    origin = msgspec.structs.replace(origin, correlation_id=f"{request.worker}#{tick}")
+    if refusal is not None:
+        _record_skip(tx, request, tick, situation.session, refusal, origin)
+        return Skipped(tick=tick, session=situation.session, refusal=refusal)
+    assert situation.session is not None, "the session gate lets no tick through without one"
+    tx.run(
+        "workers.begin_tick",
+        worker=request.worker,
+        number=tick,
+        session_id=session_id,
+        boot_id=request.boot_id,
+        now=to_us(origin.at),
+    )
+    with Journal(tx, situation.session.id, origin) as journal:
+        let_probe_through(tx, journal, situation.breaker)
+        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
+    return Started(tick=tick, session=situation.session, state=numbered.state)
+
+
+def _session_for_now(
+    tx: Transaction, request: TickRequest, current: Session | None, origin: Origin
+) -> Session | None:
+    if current is not None and is_due(current, origin.at):
+        checkpoint_now(tx, worker=request.worker, session=current, label="rotation", origin=origin)
+    return adopt_or_rotate(tx, request.session, origin)
+
+
+def _record_skip(
+    tx: Transaction,
+    request: TickRequest,
+    tick: int,
+    session: Session | None,
+    refusal: Refusal,
+    origin: Origin,
+) -> None:
+    now, why = to_us(origin.at), str(refusal)
+    tx.run(
+        "workers.skip_tick",
+        worker=request.worker,
+        number=tick,
+        session_id=session.id if session else None,
+        boot_id=request.boot_id,
+        now=now,
+        why=why,
+    )
+    tx.run("workers.skipped", name=request.worker, now=now)
+    timezone = request.session.timezone
+    journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
+    with journal:
+        journal.add(
+            kinds.CycleSkipped(worker=request.worker, tick=tick, code=refusal.code, why=why)
+        )
+
+
+def finish_tick(tx: Transaction, ending: Ending, origin: Origin) -> bool:
+    """End a tick: its holds, its state, its outcome and the event, in one transaction.
+
+    Returns False, and changes nothing, where the tick has ended before.
+    """
+    now = to_us(origin.at)
+    is_first = tx.run(
+        "workers.end_tick",
+        worker=ending.worker,
+        number=ending.tick,
+        outcome=ending.outcome,
+        why=ending.why,
+        now=now,
+    )
+    if not is_first:
+        return False
+    with Journal(tx, ending.session_id, origin) as journal:
+        ledger.forfeit_open(
+            tx, journal, worker=ending.worker, tick=ending.tick, why=f"the tick {ending.outcome}"
+        )
+        progressed = tx.row(
+            "workers.progressed",
+            _Progressed,
+            name=ending.worker,
+            outcome=ending.outcome,
+            state=ending.state,
+            now=now,
+        )
+        assert progressed is not None, f"worker {ending.worker} is not registered"
+        journal.add(
+            kinds.CycleCompleted(
+                worker=ending.worker,
+                tick=ending.tick,
+                outcome=ending.outcome,
+                duration_s=ending.duration_s,
+                code=ending.code,
+                why=ending.why,
+            )
+        )
+        if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
+            _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
+        if ending.handoff_note is not None:
+            tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
+    return True
+
+
+def checkpoint_now(
+    tx: Transaction, *, worker: str, session: Session, label: str, origin: Origin
+) -> None:
+    """Keep the worker's state as it stands."""
+    row = tx.row("workers.by_name", _Worker, name=worker)
+    if row is None or row.last_tick == 0:
+        return
+    with Journal(tx, session.id, origin) as journal:
+        _keep(tx, journal, worker, row.last_tick, row.state, label)
+
+
+def _keep(
+    tx: Transaction, journal: Journal, worker: str, tick: int, state: str, label: str
+) -> None:
+    keep_checkpoint(tx, journal, worker=worker, tick=tick, state=state, label=label)
+    tx.run("workers.checkpointed", name=worker)
+
+
+def register_worker(tx: Transaction, name: str, life: str) -> None:
+    """Make the worker's row, or give it a new life."""
+    assert name != SYSTEM, "the config refuses the system's name"
+    tx.run("workers.register", name=name, life=life)

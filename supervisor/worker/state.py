@@ -1,0 +1,63 @@
+"""A worker's durable state: a mapping that is committed with the tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import TypeAlias, Union, cast
+
+import msgspec
+
+Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
+
+STATE_BYTES_MAX = 1_000_000
+
+
+class DurableState(MutableMapping[str, Json]):
+    """Names and JSON values; what a tick changes is kept if the tick ends normally.
+
+    A tick that is cancelled, times out, is refused or raises leaves the state as it found it.
+    Its size as JSON is at most 1,000,000 bytes.
+    """
+
+    def __init__(self, stored: str) -> None:
+        self._stored = stored
+        self._loaded: dict[str, Json] | None = None
+
+    @property
+    def _values(self) -> dict[str, Json]:
+        # On first use: most ticks of most workers never look.
+        if self._loaded is None:
+            self._loaded = cast("dict[str, Json]", msgspec.json.decode(self._stored))
+        return self._loaded
+
+    def __getitem__(self, key: str) -> Json:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Json) -> None:
+        self._values[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def encode(self) -> str | None:
+        """Return the state as it is stored, None if nothing has looked at it.
+
+        Raises:
+            TypeError: a value is not JSON.
+            ValueError: it is above its size.
+        """
+        if self._loaded is None:
+            return None
+        encoded = msgspec.json.encode(self._loaded, order="sorted")
+        if len(encoded) > STATE_BYTES_MAX:
+            raise ValueError(
+                f"ctx.state holds {len(encoded)} bytes, at most {STATE_BYTES_MAX} are kept:"
+                " put large things into ctx.files"
+            )
+        return encoded.decode()

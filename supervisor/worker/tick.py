@@ -1,0 +1,182 @@
+"""One tick, top to bottom: gates, one bounded unit of work, record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable, SupervisorError
+from supervisor.events.log import Origin
+from supervisor.governance.in_flight import Flight
+from supervisor.outcome import WORKER_OUTCOMES, Outcome
+from supervisor.worker.context import Context
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.records import (
+    Ending,
+    Skipped,
+    TickRequest,
+    begin_tick,
+    finish_tick,
+)
+
+_STORE_RETRY_S = 1.0
+_WHY_MAX = 500
+
+
+class WorkerCrashed(Exception):
+    """A worker's code raised what it should not have; `__cause__` is what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickEnd:
+    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it."""
+
+    outcome: Outcome
+    session_id: str | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    outcome: Outcome
+    code: str = ""
+    why: str = ""
+    refusal: Refusal | None = None
+    crash: Exception | None = None
+
+
+async def run_tick(kernel: Kernel, plan: WorkerPlan) -> TickEnd:
+    """Run one tick of the worker through every gate and record its end.
+
+    Raises:
+        WorkerCrashed: the worker raised; the tick is recorded as failed.
+        StoreUnavailable: the store could not be asked, which counts as a no of every gate.
+    """
+    # Shielded: a begun tick is always seen to its recorded end.
+    with anyio.CancelScope(shield=True):
+        begun = await kernel.database.write(begin_tick, _request(kernel, plan), _now(kernel, plan))
+    if isinstance(begun, Skipped):
+        session_id = begun.session.id if begun.session else None
+        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+    ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
+    began_s = kernel.clock.monotonic()
+    verdict = _Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
+    try:
+        verdict = await _run_worker(kernel, plan, ctx)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _record_end(kernel, plan, ctx, verdict, began_s)
+    if verdict.crash is not None:
+        raise WorkerCrashed(plan.name) from verdict.crash
+    return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
+
+
+def _request(kernel: Kernel, plan: WorkerPlan) -> TickRequest:
+    return TickRequest(
+        boot_id=kernel.boot_id,
+        session=plan.session,
+        budgets=kernel.policy.budgets,
+        model=plan.model,
+        is_free=kernel.models.is_free(plan.model),
+    )
+
+
+def _now(kernel: Kernel, plan: WorkerPlan) -> Origin:
+    return Origin(at=kernel.clock.now(), actor=f"worker:{plan.name}")
+
+
+async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdict:
+    verdict = _Verdict(outcome=Outcome.CANCELLED)
+    with (
+        anyio.CancelScope() as kill_scope,
+        kernel.in_flight.register(plan.name, ctx.session.id, kill_scope) as flight,
+    ):
+        with anyio.move_on_after(plan.tick_timeout_s) as deadline:
+            verdict = await _call_worker(plan, ctx)
+        if deadline.cancelled_caught:
+            verdict = _Verdict(
+                outcome=Outcome.TIMED_OUT,
+                code="tick_timeout",
+                why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
+            )
+    return _killed(flight) or verdict
+
+
+def _killed(flight: Flight) -> _Verdict | None:
+    refusal = flight.killed_by
+    if refusal is None:
+        return None
+    return _Verdict(outcome=Outcome.CANCELLED, code=refusal.code, why=str(refusal), refusal=refusal)
+
+
+async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
+    try:
+        returned = await plan.function(ctx)
+    except Refusal as refusal:
+        return _Verdict(
+            outcome=Outcome.REFUSED, code=refusal.code, why=str(refusal), refusal=refusal
+        )
+    except (ProviderFailed, StoreUnavailable) as error:
+        # The world failed, not the worker: it is no crash, and the next tick comes as planned.
+        return _Verdict(outcome=Outcome.FAILED, code=error.code, why=str(error))
+    except Exception as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
+        code = error.code if isinstance(error, SupervisorError) else type(error).__name__
+        return _Verdict(outcome=Outcome.FAILED, code=code, why=str(error), crash=error)
+    outcome = Outcome.OK if returned is None else returned
+    if outcome not in WORKER_OUTCOMES:
+        wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
+        return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
+    return _Verdict(outcome=outcome)
+
+
+async def _record_end(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
+) -> None:
+    """Write the tick's end, however long the store takes: nothing runs on without it."""
+    ending = _ending(kernel, plan, ctx, verdict, began_s)
+    while True:
+        try:
+            # Behind the ends of its holds, in the order of calls: they share the fsync.
+            written = kernel.database.write(finish_tick, ending, ctx.calls.origin())
+            await _flush(kernel, ctx)
+            await written
+            return
+        except StoreUnavailable as error:
+            kernel.log.error(
+                "tick_end_not_written", worker=plan.name, tick=ctx.tick, error=str(error)
+            )
+            if kernel.is_stopping:
+                return
+            await anyio.sleep(_STORE_RETRY_S)
+
+
+async def _flush(kernel: Kernel, ctx: Context) -> None:
+    try:
+        await ctx.calls.flush()
+    except StoreUnavailable as error:
+        kernel.log.error("hold_end_not_written", worker=ctx.name, tick=ctx.tick, error=str(error))
+
+
+def _ending(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
+) -> Ending:
+    state, note = None, None
+    if verdict.outcome in WORKER_OUTCOMES and verdict.crash is None and not verdict.code:
+        try:
+            state, note = ctx.state.encode(), ctx.handoff_note
+        except (TypeError, ValueError) as error:
+            why = f"ctx.state can't be kept: {error}"
+            verdict = _Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why)
+    return Ending(
+        worker=plan.name,
+        tick=ctx.tick,
+        session_id=ctx.session.id,
+        outcome=verdict.outcome,
+        duration_s=round(kernel.clock.monotonic() - began_s, 6),
+        checkpoint_every=plan.checkpoint_every,
+        code=verdict.code,
+        why=verdict.why[:_WHY_MAX],
+        state=state,
+        handoff_note=note,
+    )

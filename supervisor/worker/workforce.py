@@ -1,0 +1,106 @@
+"""All of the daemon's workers: started, restarted, woken, replaced, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+from supervisor.errors import StoreUnavailable
+from supervisor.events import kinds
+from supervisor.events.log import Origin
+from supervisor.governance.rotation import system_journal
+from supervisor.storage.database import Transaction
+from supervisor.supervision import Child, Crash, Intensity, OnGivingUp, Supervision
+from supervisor.worker.loop import WorkerLoop
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.tick import WorkerCrashed
+
+_ERROR_MAX = 500
+
+
+class Workforce:
+    """Every worker's loop. Written only by the daemon's task and by the crashes it is told of."""
+
+    def __init__(
+        self, kernel: Kernel, *, intensity: Intensity, grace_s: float, timezone: ZoneInfo
+    ) -> None:
+        self._kernel = kernel
+        self._intensity = intensity
+        self._grace_s = grace_s
+        self._timezone = timezone
+        self._loops: dict[str, WorkerLoop] = {}
+        self.failed: set[str] = set()
+
+    def start(self, supervision: Supervision, plan: WorkerPlan) -> None:
+        """Start a worker; its crashes never stop another."""
+        loop = self._loops[plan.name] = WorkerLoop(self._kernel, plan)
+        self.failed.discard(plan.name)
+        supervision.start(
+            Child(
+                name=plan.name,
+                run=loop.run,
+                stop=loop.stop,
+                grace_s=self._grace_s,
+                intensity=self._intensity,
+                on_giving_up=OnGivingUp.LEAVE,
+            )
+        )
+
+    def wake_all(self) -> None:
+        """Let every worker that a gate has refused try again."""
+        for loop in self._loops.values():
+            loop.wake()
+
+    async def stop(self, supervision: Supervision) -> None:
+        """Let every tick in flight finish within the grace, all at the same time."""
+        await supervision.stop_together(self._loops.keys())
+
+    async def replace(self, supervision: Supervision, plans: Mapping[str, WorkerPlan]) -> None:
+        """Give running workers their new plans, stop those that are gone, start the new ones.
+
+        A worker that had failed starts again.
+        """
+        gone = [name for name in self._loops if name not in plans or name in self.failed]
+        await supervision.stop_together(gone)
+        for name in gone:
+            del self._loops[name]
+        for name, plan in plans.items():
+            if name in self._loops:
+                self._loops[name].replace(plan)
+            else:
+                self.start(supervision, plan)
+
+    async def on_crash(self, crash: Crash) -> None:
+        """Record a child's crash before it starts again."""
+        error = crash.error.__cause__ if isinstance(crash.error, WorkerCrashed) else crash.error
+        text = f"{type(error).__name__}: {error}"[:_ERROR_MAX]
+        self._kernel.log.error("crashed", child=crash.child, exc_info=error)
+        if crash.child not in self._loops:
+            return
+        event: kinds.WorkerCrashed | kinds.WorkerFailed
+        if crash.restart_in_s is None:
+            self.failed.add(crash.child)
+            window_s = self._intensity.window_s
+            event = kinds.WorkerFailed(
+                worker=crash.child, crashes=crash.crashes, window_s=window_s, error=text
+            )
+        else:
+            delay_s = round(crash.restart_in_s, 6)
+            event = kinds.WorkerCrashed(worker=crash.child, error=text, restart_in_s=delay_s)
+        origin = Origin(at=self._kernel.clock.now(), actor="daemon")
+        try:
+            await self._kernel.database.write(_record, event, self._timezone, origin)
+        except StoreUnavailable as unavailable:
+            self._kernel.log.error("crash_not_written", error=str(unavailable))
+
+
+def _record(
+    tx: Transaction,
+    event: kinds.WorkerCrashed | kinds.WorkerFailed,
+    timezone: ZoneInfo,
+    origin: Origin,
+) -> None:
+    life = "failed" if isinstance(event, kinds.WorkerFailed) else "restarting"
+    tx.run("workers.set_life", name=event.worker, life=life, why=event.error)
+    with system_journal(tx, timezone, origin) as journal:
+        journal.add(event)
