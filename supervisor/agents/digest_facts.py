@@ -43,10 +43,13 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a run of commits changed; each tuple of rows is its ten largest, of `..._count`.
 
+    Where `is_partial`, there were more files than are kept: the lines are still all of them, but
+    areas, files, tests and binaries are lower bounds.
     `groups` has every commit once, under its kind: the prefix of a conventional commit, `merge`,
     or the area that it touched most.
     """
 
+    is_partial: bool
     commits_count: int
     merges_count: int
     oldest_at_s: int
@@ -70,6 +73,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.patched_shas: list[str] = []
+        self._is_partial = False
         self._commits_count = 0
         self._merges_count = 0
         self._moments: list[int] = []
@@ -84,6 +88,7 @@ class Tally:
 
     def add(self, commit: Commit) -> None:
         """Count one commit."""
+        self._is_partial |= commit.files_count > len(commit.files)
         self._commits_count += 1
         self._merges_count += commit.is_merge
         self._moments.append(commit.committed_at_s)
@@ -101,6 +106,7 @@ class Tally:
         """Return the counts so far."""
         moments = self._moments or [0]
         return Facts(
+            is_partial=self._is_partial or _OVERFLOW in self._files,
             commits_count=self._commits_count,
             merges_count=self._merges_count,
             oldest_at_s=min(moments),

@@ -124,6 +124,11 @@ def _notes(digest: Digest) -> Iterator[str]:
             "Shallow clone: commits beyond its boundary are not here, and the commits on the "
             "boundary count without their size."
         )
+    if digest.facts.is_partial:
+        yield (
+            "More files changed than are kept: the lines in all are exact; areas, files, tests "
+            "and binary files are lower bounds."
+        )
     if digest.cut is Cut.TIME:
         yield "The detail was cut short by the time limit (option `git_timeout_s`)."
     if digest.cut is Cut.BYTES:

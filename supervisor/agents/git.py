@@ -31,7 +31,7 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_NO_LAZY_FETCH": "1",  # git >= 2.45; the next line does the same for the older ones
+    "GIT_NO_LAZY_FETCH": "1",  # newer ones only; the next line does the same for all
     "GIT_ALLOW_PROTOCOL": "none",
 }
 _INHERITED = ("PATH", "HOME", "LANG")
@@ -42,8 +42,6 @@ _OPTIONS = (
     "core.fsmonitor=false",
     "-c",
     "core.quotePath=false",
-    "-c",
-    "log.showSignature=false",
 )
 
 #: git's words, and what to do about them; the first that is found counts.

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from supervisor.config import Loaded
 from supervisor.errors import (
     CommandConflict,
     NotFound,

@@ -246,6 +246,50 @@ def forfeit(tx: Transaction, journal: Journal, hold: Hold, *, why: str) -> None:
         )
 
 
+def reconcile(tx: Transaction, journal: Journal, hold: Hold, cost: int) -> None:
+    """Put a forfeited hold at what its call really cost, in micro-USD, in a person's name.
+
+    The difference returns to, or is taken from, the accounts of the period in which the hold was
+    placed. Doing it again with the same cost changes nothing.
+
+    Raises:
+        CommandConflict: the hold is not forfeited, or was put at another cost.
+    """
+    stored = find_hold(tx, hold.id)
+    assert stored is not None, f"hold {hold.id} was never placed"
+    if stored.status is HoldStatus.SETTLED:
+        _same(hold.id, "cost", stored.cost_settled, cost)
+        return
+    _same(hold.id, "end", stored.status.value, HoldStatus.FORFEITED.value)
+    actual = Amounts(cost=cost, tokens=stored.tokens_settled, actions=stored.actions_settled)
+    tx.run(
+        "ledger.end_hold",
+        id=hold.id,
+        status=HoldStatus.SETTLED,
+        now=to_us(journal.origin.at),
+        cost=cost,
+        tokens=actual.tokens,
+        actions=actual.actions,
+        why=f"reconciled by {journal.origin.actor}",
+    )
+    for account_id in stored.accounts:
+        if account_id.endswith(f"/{Unit.MICRO_USD}"):
+            _correct(tx, journal, account_id, before=stored.cost_settled, now=cost)
+    journal.add(kinds.HoldReconciled(hold=hold.id, cost_before=stored.cost_settled, cost=cost))
+
+
+def _correct(tx: Transaction, journal: Journal, account_id: str, *, before: int, now: int) -> None:
+    account = tx.row("ledger.correct_account", Account, id=account_id, before=before, actual=now)
+    assert account is not None, f"account {account_id} is gone"
+    if now > before and account.used > account.limit_amount:
+        excess = account.used - account.limit_amount
+        journal.add(
+            kinds.AccountOverrun(
+                account=account_id, overrun=excess, why="a call cost more than its hold"
+            )
+        )
+
+
 def forfeit_open(tx: Transaction, journal: Journal, *, worker: str, tick: int, why: str) -> None:
     """Forfeit every hold that a tick has left open."""
     for hold in tx.rows("ledger.open_holds_of_tick", Hold, worker=worker, tick=tick):

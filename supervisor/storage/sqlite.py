@@ -212,7 +212,7 @@ def _commit(
         connection.execute("BEGIN IMMEDIATE")
         for write in batch:
             tx = SqliteTransaction(connection, statements_by_name)
-            deliveries.append(_perform_alone(write, tx, connection))
+            deliveries.append(_perform_alone(write, tx, connection, path))
             published.extend(tx.published)
         connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -224,7 +224,7 @@ def _commit(
 
 
 def _perform_alone(
-    write: _Write[object], tx: SqliteTransaction, connection: sqlite3.Connection
+    write: _Write[object], tx: SqliteTransaction, connection: sqlite3.Connection, path: Path
 ) -> Callable[[], None]:
     connection.execute("SAVEPOINT member")
     try:
@@ -236,7 +236,8 @@ def _perform_alone(
         connection.execute("ROLLBACK TO member")
         connection.execute("RELEASE member")
         tx.published.clear()
-        return functools.partial(write.fail, error)
+        told = translate(error, path) if isinstance(error, sqlite3.Error) else error
+        return functools.partial(write.fail, told)
     connection.execute("RELEASE member")
     return deliver
 

@@ -13,12 +13,18 @@ import aiosqlite
 from supervisor.errors import StoreDamaged, StoreUnavailable
 
 BUSY_TIMEOUT_S = 5.0
+_ITER_CHUNK_SIZE = 64
 
 R = TypeVar("R")
 
 
 class Connection(aiosqlite.Connection):
     """aiosqlite's connection with one more method: run a function on its thread."""
+
+    def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connector, _ITER_CHUNK_SIZE)
+        # A connection that nobody closed must not keep a process alive that wants to end.
+        self._thread.daemon = True
 
     def submit(self, function: Callable[[sqlite3.Connection], R]) -> asyncio.Future[R]:
         """Queue `function`; it runs also when the future is cancelled."""
@@ -41,7 +47,7 @@ async def connect(path: Path, *, is_read_only: bool) -> Connection:
         )
 
     try:
-        connection = Connection(connector, 64)
+        connection = Connection(connector)
         await connection
         return connection
     except sqlite3.Error as error:

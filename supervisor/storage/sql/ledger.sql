@@ -64,7 +64,16 @@ RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_
     exhausted_at
 
 -- name: correct_account
-UPDATE accounts SET settled = settled + :difference WHERE id = :id
+UPDATE accounts SET
+    settled = settled + :actual - :before,
+    overrun = CASE
+        WHEN settled + :actual - :before + held > limit_amount + overrun
+        THEN settled + :actual - :before + held - limit_amount
+        ELSE overrun
+    END
+WHERE id = :id
+RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
+    exhausted_at
 
 -- name: set_limit
 UPDATE accounts SET

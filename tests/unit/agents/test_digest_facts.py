@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from supervisor.agents.digest_facts import Facts, Tally, area_of, is_test, kind_of
@@ -39,6 +40,11 @@ def test_no_commits_have_facts_of_zero() -> None:
     assert (facts.commits_count, facts.authors, facts.groups) == (0, (), ())
 
 
+def test_commit_with_more_files_than_are_kept_makes_the_facts_partial() -> None:
+    assert not _facts(_commit("one", "a")).is_partial
+    assert _facts(msgspec.structs.replace(_commit("one", "a"), files_count=2)).is_partial
+
+
 def test_area_of_a_commit_counts_once_however_many_files_it_changed() -> None:
     facts = _facts(_commit("one", "src/a", "src/b"), _commit("two", "src/a", "README"))
     assert [(row.name, row.commits_count, row.lines_added) for row in facts.areas] == [
@@ -62,6 +68,7 @@ def test_paths_beyond_the_bound_share_one_row() -> None:
     assert facts.files_count == 20_001
     assert facts.files[0].name == "(further paths)"
     assert facts.lines_added == 21_000
+    assert facts.is_partial
 
 
 def test_test_files_and_the_commits_with_them_are_counted() -> None:

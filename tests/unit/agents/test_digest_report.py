@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +170,14 @@ def test_report_lists_at_most_50_commits_of_a_kind_and_counts_the_others() -> No
     assert "### `feat` (300)" in report
     assert report.count("(`cccccccccc`, ") == 50
     assert "- and 250 more" in report
+
+
+def test_report_says_that_counts_of_files_are_lower_bounds_where_they_are() -> None:
+    digest = _digest("a")
+    words = "areas, files, tests and binary files are lower bounds"
+    assert words not in render(digest, _summary())
+    partial = msgspec.structs.replace(digest.facts, is_partial=True)
+    assert words in render(msgspec.structs.replace(digest, facts=partial), _summary())
 
 
 def test_title_names_the_repository_on_one_line() -> None:

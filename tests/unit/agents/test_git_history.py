@@ -241,6 +241,7 @@ async def test_programs_named_by_the_repository_are_not_run(
     )  # fmt: skip
     repository.commit("attributes", {".gitattributes": "* diff=evil filter=evil\n"})
     repository.commit("a TODO", {"file": "TODO\n"})
+    _sign_head(repository)
     for key in keys:
         repository.git("config", key, str(trap))
     repository.git("config", "log.showSignature", "true")
@@ -249,12 +250,27 @@ async def test_programs_named_by_the_repository_are_not_run(
     assert not (tmp_path / "sprung").exists()
 
 
+def _sign_head(repository: GitRepository) -> None:
+    """Give the last commit a signature, which git would have a program check."""
+    header, message = repository.git("cat-file", "commit", "HEAD").split("\n\n", 1)
+    signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n -----END PGP SIGNATURE-----"
+    signed = f"{header}\n{signature}\n\n{message}\n".encode()
+    sha = repository.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=signed)
+    repository.git("reset", "--quiet", "--soft", sha)
+
+
 async def test_the_users_git_settings_change_nothing(repository: GitRepository, host: Host) -> None:
-    repository.commit("a", {"src/a": "TODO now\n"})
-    repository.git("mv", "src/a", "src/b")
-    repository.commit("renamed", {"src/b": "TODO now\nand more\n"})
+    lines = [f"line {number}" for number in range(9)]
+    repository.commit("a", {"b/a": "\n".join(lines), "b/ü": "TODO ü\n"})
+    repository.git("mv", "b/a", "b/c")
+    lines[2], lines[6] = "TODO early", "FIXME late"
+    repository.commit("renamed by Jörg", {"b/c": "\n".join(lines)})
     await host.run_tick()
     plain = host.report
+    assert "`TODO ü` in `b/ü`" in plain
+    assert "`FIXME late` in `b/c`" in plain
+    assert "`b/c`: 1 commit, +2 -2" in plain
+    assert "`renamed by Jörg`" in plain
     settings = {
         "color.ui": "always", "color.diff": "always", "diff.noprefix": "true",
         "diff.mnemonicPrefix": "true", "diff.renames": "false", "diff.interHunkContext": "9",

@@ -215,6 +215,14 @@ async def test_later_counts_replace_earlier_ones() -> None:
     assert stream.answer.usage.input_tokens == 3_215
 
 
+async def test_last_count_may_be_zero() -> None:
+    last = {**END, "usage": {"output_tokens": 0}}
+    async with make(transport=sse(START, last, STOP)).stream(REQUEST) as stream:
+        assert [piece async for piece in stream] == []
+    assert stream.answer.usage
+    assert stream.answer.usage.output_tokens == 0
+
+
 async def test_stream_without_its_last_count_has_unknown_usage() -> None:
     async with make(transport=sse(START, HELLO, STOP)).stream(REQUEST) as stream:
         assert [piece async for piece in stream] == ["Hello"]

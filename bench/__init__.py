@@ -1,0 +1,1 @@
+"""Measurements of what performance.md promises; no test asserts on them."""

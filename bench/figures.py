@@ -1,0 +1,136 @@
+"""What a benchmark says: figures beside their targets, and where they were taken."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from bench.disk import fdatasync_median_ms
+from supervisor.clock import Clock, iso
+
+RESULTS = Path(__file__).parent / "results"
+
+#: Above this an fdatasync makes a disk "slow" in performance.md's sense, in milliseconds.
+SLOW_DISK_MS = 1.0
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """A row's target and aim; `is_floor` says that higher figures are better."""
+
+    target: float
+    aim: float
+    is_floor: bool = False
+
+    def verdict(self, value: float) -> str:
+        """Return how far `value` reaches: `aim`, `target` or `short`."""
+        for name, bound in (("aim", self.aim), ("target", self.target)):
+            if value >= bound if self.is_floor else value <= bound:
+                return name
+        return "short"
+
+    def text(self, bound: float) -> str:
+        """Return the bound with its direction."""
+        return f"{'≥' if self.is_floor else '≤'} {short(bound)}"
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured value; `goal` is None for those that only explain another."""
+
+    what: str
+    value: float
+    unit: str
+    samples: int
+    goal: Goal | None = None
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Return the figure as a row: what, value, target, aim, verdict."""
+        value = f"{short(self.value)} {self.unit}".strip()
+        if self.goal is None:
+            return self.what, value, "", "", ""
+        goal = self.goal
+        bounds = goal.text(goal.target), goal.text(goal.aim)
+        return self.what, value, *bounds, goal.verdict(self.value)
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and when figures were taken; `load` is the machine's run queue before, one minute."""
+
+    date: str
+    python: str
+    sqlite: str
+    system: str
+    cpus: int
+    load: float
+    fdatasync_median_ms: float
+
+    @property
+    def is_slow_disk(self) -> bool:
+        return self.fdatasync_median_ms >= SLOW_DISK_MS
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One benchmark's figures, as kept in `results/NAME.json`."""
+
+    name: str
+    title: str
+    conditions: Conditions
+    figures: tuple[Figure, ...]
+
+
+def look_around(folder: Path, clock: Clock) -> Conditions:
+    """Return the conditions now; `folder` is on the disk that the figures depend on."""
+    return Conditions(
+        date=iso(clock.now()),
+        python=".".join(str(part) for part in sys.version_info[:3]),
+        sqlite=sqlite3.sqlite_version,
+        system=f"{platform.system()} {platform.machine()}",
+        cpus=os.cpu_count() or 1,
+        load=round(os.getloadavg()[0], 2),
+        fdatasync_median_ms=round(fdatasync_median_ms(folder), 3),
+    )
+
+
+def short(value: float) -> str:
+    """Return `value` with the digits that mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def percentile(samples: Sequence[float], rank: float) -> float:
+    """Return the nearest-rank percentile; `rank` is between 0 and 1."""
+    ordered = sorted(samples)
+    return ordered[min(int(rank * len(ordered)), len(ordered) - 1)]
+
+
+def keep(result: Result) -> Path:
+    """Write the result to its file and return that."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{result.name}.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    return path
+
+
+def kept(name: str) -> Result | None:
+    """Return what was measured last under this name."""
+    path = RESULTS / f"{name}.json"
+    return msgspec.json.decode(path.read_bytes(), type=Result) if path.exists() else None
+
+
+def table(result: Result) -> str:
+    """Return the result as a table for a terminal."""
+    head = ("", "figure", "target", "aim", "reaches")
+    rows = [head, *(figure.cells() for figure in result.figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in rows]
+    where = result.conditions
+    foot = f"fdatasync median {where.fdatasync_median_ms:g} ms, load {where.load:g}, {where.date}"
+    return "\n".join([f"== {result.title}", *lines, foot])

@@ -1,0 +1,42 @@
+"""`supervisor audit`."""
+
+from __future__ import annotations
+
+from supervisor.cli.invocation import Invocation
+from supervisor.cli.output import print_json, print_wrapped
+from supervisor.cli.parser import Parser
+from supervisor.cli.store import read_store
+from supervisor.governance.audit import AuditReport, audit
+
+EXIT_DIFFERS = 1
+
+
+def add_options(parser: Parser) -> None:
+    """Tell the parser the command's options."""
+    parser.epilog = (
+        "Reads the whole record in one snapshot, also while the daemon runs. Exit 0 where all\n"
+        "follows from the events, 1 where something differs: the first difference comes first."
+    )
+
+
+def run(invocation: Invocation) -> int:
+    """Prove the record, or name what differs."""
+    report = read_store(invocation.load(), audit)
+    if invocation.is_json:
+        print_json(report)
+    else:
+        _print(report)
+    return 0 if report.is_clean else EXIT_DIFFERS
+
+
+def _print(report: AuditReport) -> None:
+    for finding in report.findings:
+        print_wrapped(finding.text)
+    hidden = report.findings_total - len(report.findings)
+    if hidden:
+        print(f"... and {hidden} more")
+    verdict = "sound" if report.is_clean else f"{report.findings_total} differences"
+    print_wrapped(
+        f"audit: {verdict}; {report.events} events, {report.sessions} sessions, "
+        f"{report.accounts} accounts, {report.holds} holds, {report.ticks} ticks"
+    )

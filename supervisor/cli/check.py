@@ -1,0 +1,120 @@
+"""`supervisor check`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import msgspec
+
+from supervisor.cli.invocation import Invocation
+from supervisor.cli.output import print_error, print_json, print_table
+from supervisor.cli.parser import Parser
+from supervisor.cli.store import opened, store_exists
+from supervisor.clock import SystemClock
+from supervisor.config import Loaded, WorkerSection
+from supervisor.errors import SupervisorError
+from supervisor.storage.open import sqlite_path
+from supervisor.worker.loading import load_function
+from supervisor.worker.models import Models
+
+EXIT_SOUND = 0
+EXIT_CONFIG = 78
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at; `problem` is None where it is sound."""
+
+    what: str
+    name: str
+    found: str
+    problem: SupervisorError | None = None
+
+
+def add_options(parser: Parser) -> None:
+    """Tell the parser the command's options."""
+    parser.epilog = "Starts nothing and changes nothing. Exit 0, or 78 where something is wrong."
+
+
+def run(invocation: Invocation) -> int:
+    """Check everything that a start would use, and say all that is wrong.
+
+    Raises:
+        ConfigError: the config itself can't be used.
+    """
+    loaded = invocation.load_with_secrets()
+    checked = asyncio.run(_check(loaded))
+    bad = [one.problem for one in checked if one.problem is not None]
+    if invocation.is_json:
+        print_json(_as_json(checked))
+    else:
+        rows = [
+            (one.what, one.name, one.found, "wrong" if one.problem else "ok") for one in checked
+        ]
+        print_table(("CHECKED", "NAME", "FOUND", ""), rows)
+        for problem in bad:
+            print_error(problem, is_json=False)
+    return EXIT_CONFIG if bad else EXIT_SOUND
+
+
+def _as_json(checked: list[Checked]) -> dict[str, object]:
+    problems = [
+        {"code": bad.code, "message": f"{bad.subject}: {bad.what}", "fix": bad.fix}
+        for one in checked
+        if (bad := one.problem) is not None
+    ]
+    told = [
+        {"what": one.what, "name": one.name, "found": one.found, "ok": one.problem is None}
+        for one in checked
+    ]
+    return {"ok": not problems, "checked": told, "problems": problems}
+
+
+async def _check(loaded: Loaded) -> list[Checked]:
+    from supervisor.assembly import build_models
+
+    checked = [Checked(what="config", name=str(loaded.path), found="read")]
+    try:
+        models = build_models(loaded)
+    except SupervisorError as error:
+        checked.append(Checked(what="providers", name="", found="", problem=error))
+        return checked
+    try:
+        for name, section in loaded.config.worker.items():
+            checked.extend(_check_worker(loaded, name, section, models))
+    finally:
+        await models.close()
+    checked.append(await _check_store(loaded))
+    return checked
+
+
+def _check_worker(
+    loaded: Loaded, name: str, section: WorkerSection, models: Models
+) -> Iterator[Checked]:
+    checked = Checked(what="worker", name=name, found=section.run)
+    try:
+        load_function(name, section.run, folder=loaded.folder)
+    except SupervisorError as error:
+        checked = msgspec.structs.replace(checked, problem=error)
+    yield checked
+    if not section.model:
+        return
+    checked = Checked(what="model", name=name, found=section.model)
+    try:
+        model = models.resolve(section.model, SystemClock().now())
+        price = "free" if model.price.is_free else "its price is known"
+        yield msgspec.structs.replace(checked, found=f"{section.model}: {price}")
+    except SupervisorError as error:
+        yield msgspec.structs.replace(checked, problem=error)
+
+
+async def _check_store(loaded: Loaded) -> Checked:
+    path = str(sqlite_path(loaded.config.supervisor.database, state_dir=loaded.state_dir))
+    if not store_exists(loaded):
+        found = "does not exist yet: the first start makes it"
+        return Checked(what="store", name=path, found=found)
+    try:
+        async with opened(loaded, is_read_only=True):
+            return Checked(what="store", name=path, found="can be read, schema is current")
+    except SupervisorError as error:
+        return Checked(what="store", name=path, found="", problem=error)

@@ -1,0 +1,36 @@
+"""Every command: where its module is, and what it does in a line."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+import msgspec
+
+from supervisor.cli.invocation import Command
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A command's module in this package, imported only when it is called, and its one line."""
+
+    module: str
+    about: str
+
+    def load(self) -> Command:
+        """Import the command's module."""
+        return cast("Command", import_module(f"supervisor.cli.{self.module}"))
+
+
+COMMANDS = {
+    "run": Entry("run", "the daemon, in the foreground"),
+    "once": Entry("once", "one tick of a worker through every gate, for cron and launchd"),
+    "check": Entry("check", "validates the config, imports the workers, looks at the store"),
+    "status": Entry("status", "daemon, workers, sessions, spend, kills, breakers"),
+    "stop": Entry("stop", "stops the daemon and keeps it stopped; --clear ends that"),
+    "kill": Entry("kill", "latches a kill of a session, a worker or everything"),
+    "release": Entry("kill", "unlatches a kill"),
+    "spend": Entry("spend", "accounts against their limits; --by worker, model, session, day"),
+    "events": Entry("events", "lists and follows the record"),
+    "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
+    "sessions": Entry("sessions", "lists, shows and resumes sessions"),
+}

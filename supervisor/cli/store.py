@@ -1,0 +1,88 @@
+"""Reading and writing the store from the command line, beside a daemon or without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from supervisor.clock import SystemClock, to_us
+from supervisor.config import Loaded
+from supervisor.errors import StoreUnavailable
+from supervisor.storage.database import Database, P, T, TransactionFunction
+from supervisor.storage.open import open_database, sqlite_path
+
+
+def store_exists(loaded: Loaded) -> bool:
+    """Return whether anything has been stored yet."""
+    path = sqlite_path(loaded.config.supervisor.database, state_dir=loaded.state_dir)
+    # A log without its database is a damaged store, not a missing one.
+    return path.exists() or path.with_name(f"{path.name}-wal").exists()
+
+
+def read_store(
+    loaded: Loaded, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run `function` on one snapshot of the store.
+
+    Raises:
+        StoreUnavailable: it does not exist, or can't be read.
+    """
+
+    async def read() -> T:
+        async with opened(loaded, is_read_only=True) as database:
+            return await database.read(function, *args, **kwargs)
+
+    return asyncio.run(read())
+
+
+def write_store(
+    loaded: Loaded, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run `function` in a durable transaction; a store that does not exist is made.
+
+    Raises:
+        StoreUnavailable: it can't be made or written; nothing was done.
+    """
+
+    async def write() -> T:
+        async with opened(loaded, is_read_only=False) as database:
+            return await database.write(function, *args, **kwargs)
+
+    prepare_state_dir(loaded)
+    return asyncio.run(write())
+
+
+@asynccontextmanager
+async def opened(loaded: Loaded, *, is_read_only: bool) -> AsyncIterator[Database]:
+    """Open the store, and close it.
+
+    Raises:
+        StoreUnavailable: it can't be opened.
+    """
+    database = await open_database(
+        loaded.config.supervisor.database,
+        state_dir=loaded.state_dir,
+        now_us=to_us(SystemClock().now()),
+        is_read_only=is_read_only,
+    )
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def prepare_state_dir(loaded: Loaded) -> None:
+    """Make the state directory for this user alone, where it does not exist (requirement Q2).
+
+    Raises:
+        StoreUnavailable: it can't be made.
+    """
+    try:
+        loaded.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            subject=f"state directory {loaded.state_dir}",
+            what=f"can't be made: {error.strerror}",
+            fix="make its parent writable for this user, or set [supervisor] state_dir",
+        ) from error

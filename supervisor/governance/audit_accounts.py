@@ -1,0 +1,112 @@
+"""Auditing accounts: their events, replayed, against their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from supervisor.events import kinds
+from supervisor.events.kinds import Event
+from supervisor.events.log import EventRow
+from supervisor.governance.audit_findings import Findings
+from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.storage.database import Transaction
+
+
+@dataclass(slots=True)
+class _Balance:
+    """An account as its events tell it, in its unit."""
+
+    limit_amount: int = 0
+    settled: int = 0
+    held: int = 0
+    overrun: int = 0
+
+
+class _StoredAccount(msgspec.Struct, frozen=True):
+    id: str
+    limit_amount: int
+    settled: int
+    held: int
+    overrun: int
+
+
+class AccountAudit:
+    """Every account's balance by its events, in the order of commits; all stay in memory."""
+
+    def __init__(self, tx: Transaction, findings: Findings) -> None:
+        self._tx = tx
+        self._findings = findings
+        self._balances: dict[str, _Balance] = {}
+        self.accounts = 0
+
+    def add(self, row: EventRow, event: Event) -> None:
+        """Replay an account's own events."""
+        match event:
+            case kinds.AccountOpened():
+                self._open(row, event)
+            case kinds.AccountLimitChanged():
+                balance = self._balance(row, event.account)
+                balance.limit_amount, balance.overrun = event.limit_amount, 0
+            case kinds.AccountOverrun():
+                balance = self._balance(row, event.account)
+                balance.overrun = max(balance.overrun, event.overrun)
+            case _:
+                return
+
+    def move(self, row: EventRow, account_id: str, *, held: int, settled: int) -> None:
+        """Replay what a hold's event does to one of its accounts, in the account's unit."""
+        balance = self._balance(row, account_id)
+        balance.held += held
+        balance.settled += settled
+
+    def _open(self, row: EventRow, event: kinds.AccountOpened) -> None:
+        if event.account in self._balances:
+            self._findings.add(f"account {event.account}", "is opened a second time", row)
+        self._balances[event.account] = _Balance(
+            limit_amount=event.limit_amount, settled=event.settled
+        )
+
+    def _balance(self, row: EventRow, account_id: str) -> _Balance:
+        balance = self._balances.get(account_id)
+        if balance is None:
+            self._findings.add(f"account {account_id}", "is used before it is opened", row)
+            balance = self._balances[account_id] = _Balance()
+        return balance
+
+    def finish(self) -> None:
+        """Compare every balance with its row."""
+
+        def read(after: str) -> Iterator[_StoredAccount]:
+            return self._tx.each("audit.accounts", _StoredAccount, after=after)
+
+        for stored in sound_rows(read, after="", key=lambda row: row.id, pass_over=self._pass_over):
+            self.accounts += 1
+            what = _difference(stored, self._balances.pop(stored.id, None))
+            if what:
+                self._findings.add(f"account {stored.id}", what)
+        for account_id in self._balances:
+            self._findings.add(f"account {account_id}", "has an event but no row")
+
+    def _pass_over(self, after: str, error: Exception) -> str:
+        broken = self._tx.row("audit.next_account", TextKey, after=after)
+        if broken is None:
+            raise error
+        self._findings.add(f"account {broken.key}", f"its row {damage_text(error)}")
+        self._balances.pop(broken.key, None)
+        return broken.key
+
+
+def _difference(stored: _StoredAccount, balance: _Balance | None) -> str:
+    if balance is None:
+        return "has a row, but no event has opened it"
+    for field in ("settled", "held", "limit_amount", "overrun"):
+        says, should = getattr(stored, field), getattr(balance, field)
+        if says != should:
+            return f"its row says {field} {says}, its events {should}"
+    used, allowed = stored.settled + stored.held, stored.limit_amount + stored.overrun
+    if used > allowed or stored.held < 0:
+        return f"has {used} settled and held, its limit and overrun allow {allowed}"
+    return ""

@@ -1,0 +1,125 @@
+"""Whether all is well: one answer from a status."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from supervisor.governance.breakers import BreakerState
+from supervisor.governance.status import Status
+
+_SYSTEM_SCOPE = "system"
+
+
+class Health(IntEnum):
+    """The exit codes of `supervisor status` (interfaces.md, "Command line")."""
+
+    HEALTHY = 0
+    DEGRADED = 1
+    KILLED = 2
+    NOT_RUNNING = 3
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not well, and what mends it."""
+
+    health: Health
+    what: str
+    fix: str
+
+
+def problems(status: Status) -> list[Problem]:
+    """Return everything that is not well, the gravest first.
+
+    A kill comes before all, also where no daemon runs: a start would do no work.
+    """
+    return [*_kills(status), *_life(status), *_troubles(status)]
+
+
+def health(status: Status) -> Health:
+    """Return the gravest problem's health; its number is the exit code."""
+    return next((problem.health for problem in problems(status)), Health.HEALTHY)
+
+
+def status_json(status: Status) -> dict[str, object]:
+    """Return what `GET /status` and `supervisor status --json` answer."""
+    found = problems(status)
+    verdict = found[0].health if found else Health.HEALTHY
+    told = [{"what": problem.what, "fix": problem.fix} for problem in found]
+    return {
+        "health": verdict.name.lower(),
+        "problems": told,
+        **msgspec.to_builtins(status),
+    }
+
+
+def _kills(status: Status) -> list[Problem]:
+    found = []
+    if status.stop_requested is not None:
+        said = f": {status.stop_requested}" if status.stop_requested else ""
+        found.append(
+            Problem(
+                health=Health.KILLED,
+                what=f"the STOP file is there{said}",
+                fix="`supervisor stop --clear` removes it",
+            )
+        )
+    found.extend(
+        Problem(
+            health=Health.KILLED,
+            what=f"kill switch system engaged by {kill.actor} at {kill.since}: {kill.why}",
+            fix="`supervisor release --system --why TEXT` clears it",
+        )
+        for kill in status.kills
+        if kill.scope == _SYSTEM_SCOPE
+    )
+    return found
+
+
+def _life(status: Status) -> list[Problem]:
+    daemon = status.daemon
+    if not daemon.is_running:
+        what = {
+            "never_started": "no daemon has run here yet",
+            "dead": f"the daemon died without a word after {daemon.heartbeat_at}",
+        }.get(daemon.state, f"the daemon stopped at {daemon.stopped_at}")
+        return [Problem(health=Health.NOT_RUNNING, what=what, fix="`supervisor run` starts it")]
+    found = []
+    if daemon.state == "degraded":
+        fix = "the problems below and `supervisor.jsonl` say why"
+        found.append(Problem(health=Health.DEGRADED, what="the daemon is degraded", fix=fix))
+    age_s = daemon.heartbeat_age_s
+    if age_s is not None and age_s > daemon.heartbeat_max_age_s:
+        found.append(
+            Problem(
+                health=Health.DEGRADED,
+                what=f"the last heartbeat is {age_s:.0f} s old, "
+                f"{daemon.heartbeat_max_age_s:g} s at most are well",
+                fix=f"look into supervisor.jsonl; `kill -ABRT {daemon.pid}` lets the service"
+                " manager restart it",
+            )
+        )
+    return found
+
+
+def _troubles(status: Status) -> list[Problem]:
+    failed = [
+        Problem(
+            health=Health.DEGRADED,
+            what=f"worker {worker.name} has failed: {worker.why}",
+            fix="mend its cause, then restart the daemon or send it SIGHUP",
+        )
+        for worker in status.workers
+        if worker.is_configured and worker.life == "failed"
+    ]
+    opened = [
+        Problem(
+            health=Health.DEGRADED,
+            what=f"breaker {breaker.name} is open: {breaker.why}",
+            fix=f"mend its cause; it lets one probe through at {breaker.retry_at}",
+        )
+        for breaker in status.breakers
+        if breaker.state is BreakerState.OPEN
+    ]
+    return failed + opened

@@ -1,0 +1,115 @@
+"""Workers of the acceptance tests; copied as `agents.py` beside each test's config."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import anyio
+
+from supervisor import Context, Outcome, Refusal
+
+_BEAT_EVERY_S = 0.002
+_CALL_TOKENS = 100
+
+
+async def idle(ctx: Context) -> None:
+    """Do nothing."""
+
+
+async def counts(ctx: Context) -> None:
+    """Count its ticks in its durable state."""
+    count = ctx.state.get("count", 0)
+    assert isinstance(count, int)
+    ctx.state["count"] = count + 1
+
+
+async def calls_once(ctx: Context) -> None:
+    """Make one call."""
+    await ctx.model.complete("Say something.", max_tokens=_CALL_TOKENS, purpose="test")
+
+
+async def streams_once(ctx: Context) -> None:
+    """Make one call and read its answer as it comes."""
+    async with ctx.model.stream("Tell a long story.", max_tokens=_option(ctx, "tokens")) as stream:
+        async for _ in stream:
+            Path(str(ctx.options["pieces"])).touch()
+
+
+async def awaits_call(ctx: Context) -> None:
+    """Await one long call, and leave a side effect every few milliseconds all the while."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_beat, Path(str(ctx.options["beats"])))
+        await calls_once(ctx)
+        tasks.cancel_scope.cancel()
+
+
+async def _beat(path: Path) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        while True:
+            file.write(f"{time.time():.6f}\n")
+            file.flush()
+            await anyio.sleep(_BEAT_EVERY_S)
+
+
+async def calls_until_refused(ctx: Context) -> None:
+    """Let many callers make calls at once until each has been refused; leave their refusals."""
+    refusals: list[dict[str, str]] = []
+    async with anyio.create_task_group() as tasks:
+        for _ in range(_option(ctx, "callers")):
+            tasks.start_soon(_call_until_refused, ctx, refusals)
+    ctx.files.write_text(f"refusals-{ctx.tick}.json", json.dumps(refusals))
+
+
+async def _call_until_refused(ctx: Context, refusals: list[dict[str, str]]) -> None:
+    while True:
+        try:
+            await calls_once(ctx)
+        except Refusal as refusal:
+            refusals.append({"code": refusal.code, "text": str(refusal)})
+            return
+
+
+async def calls_in_a_group(ctx: Context) -> None:
+    """Make calls in a task group, and catch nothing."""
+    async with anyio.create_task_group() as tasks:
+        for _ in range(_option(ctx, "callers")):
+            tasks.start_soon(calls_once, ctx)
+
+
+async def raises(ctx: Context) -> None:
+    """Fail as a bug does."""
+    raise ZeroDivisionError("a bug of this worker")
+
+
+async def blocks_once(ctx: Context) -> None:
+    """Hold the event loop for some seconds in its first tick, as careless code does."""
+    if ctx.tick == 1:
+        time.sleep(_option(ctx, "seconds"))
+
+
+async def returns_noop(ctx: Context) -> Outcome:
+    """Have nothing to do."""
+    return Outcome.NOOP
+
+
+async def shows_environment(ctx: Context) -> None:
+    """Write down the environment that a child process of this worker gets."""
+    await anyio.to_thread.run_sync(_show_environment, Path(str(ctx.options["path"])))
+
+
+def _show_environment(path: Path) -> None:
+    shown = subprocess.run(["env"], capture_output=True, check=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(shown.stdout)
+    fresh.replace(path)
+    os.sync()
+
+
+def _option(ctx: Context, name: str) -> int:
+    value = ctx.options[name]
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,267 @@
+"""A paid model behind a real OpenAI-compatible server, in a process of its own, that counts.
+
+Each call is a line in a file, on disk before anything is answered: what is billed stays billed,
+whoever dies. Run as a script it is that process: it prints its port, and ends when its stdin does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Literal, TypedDict
+
+Does = Literal[
+    "answer",
+    "no_usage",
+    "above_max_tokens",
+    "rate_limited",
+    "server_error",
+    "closed",
+    "garbage",
+    "hang",
+]
+
+
+class Step(TypedDict, total=False):
+    """What one call meets; all but `rate_limited` bill `max_tokens` of output as they begin.
+
+    `latency_s` passes before anything comes back; `extra_tokens` are billed and reported beyond
+    `max_tokens` by `above_max_tokens`; `retry_after_s` belongs to `rate_limited`.
+    """
+
+    does: Does
+    latency_s: float
+    extra_tokens: int
+    retry_after_s: float
+
+
+class Bill(TypedDict):
+    """One call as the server has it on file; `at` in seconds since 1970."""
+
+    does: Does
+    micro_usd: int
+    at: float
+
+
+MICRO_USD_PER_TOKEN = 100
+CALL_TOKENS = 100
+#: What a call of CALL_TOKENS is billed, and is held at.
+CALL_MICRO_USD = MICRO_USD_PER_TOKEN * CALL_TOKENS
+PRICE = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": float(MICRO_USD_PER_TOKEN)}
+
+_START_S = 20.0
+_PROMPT_TOKENS = 7
+
+
+class BillingServer:
+    """The server, as its test sees it."""
+
+    def __init__(self, base_url: str, bills: Path, steps: Path) -> None:
+        self.base_url = base_url
+        self._bills = bills
+        self._steps = steps
+
+    def provider(self, **options: object) -> dict[str, object]:
+        """Return the section of a config that names this server as a paid model."""
+        section = {"kind": "openai", "base_url": self.base_url, "price": PRICE, "attempts_max": 1}
+        return {**section, **options}
+
+    def script(self, *steps: Step) -> None:
+        """Let the next calls meet these steps, and all that follow the last one."""
+        fresh = self._steps.with_suffix(".new")
+        fresh.write_text(json.dumps(steps), encoding="utf-8")
+        fresh.replace(self._steps)
+
+    def bills(self) -> list[Bill]:
+        """Return every call that has arrived, in order."""
+        lines = self._bills.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def billed_micro_usd(self) -> int:
+        """Return the sum of all bills."""
+        return sum(bill["micro_usd"] for bill in self.bills())
+
+
+@contextmanager
+def running_billing_server(folder: Path) -> Iterator[BillingServer]:
+    """Start a server whose files are in `folder`, and end it with the block."""
+    bills, steps = folder / "bills.jsonl", folder / "steps.json"
+    bills.touch()
+    steps.write_text("[]", encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(bills), str(steps)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            # It answers or ends: its own start is bounded below.
+            port = int(process.stdout.readline())
+            yield BillingServer(f"http://127.0.0.1:{port}/v1", bills, steps)
+        finally:
+            process.stdin.close()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(_START_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+class _Counter:
+    """Writes the bills, and deals the steps out; its lock makes both one step."""
+
+    def __init__(self, bills: Path, steps: Path) -> None:
+        self._lock = threading.Lock()
+        self._steps_path = steps
+        self._dealt = 0
+        self._version = 0
+        self._steps: Sequence[Step] = ()
+        self._file = os.open(bills, os.O_WRONLY | os.O_APPEND)
+
+    def bill(self, max_tokens: int) -> tuple[Step, int]:
+        """Put one call on file and return what it meets and the output tokens it is billed."""
+        with self._lock:
+            step = self._next_step()
+            tokens = _billed_tokens(step, max_tokens)
+            bill: Bill = {
+                "does": step.get("does", "answer"),
+                "micro_usd": tokens * MICRO_USD_PER_TOKEN,
+                "at": time.time(),
+            }
+            os.write(self._file, json.dumps(bill).encode() + b"\n")
+            os.fsync(self._file)
+        return step, tokens
+
+    def _next_step(self) -> Step:
+        version = self._steps_path.stat().st_ino
+        if version != self._version:
+            self._version, self._dealt = version, 0
+            self._steps = json.loads(self._steps_path.read_text(encoding="utf-8"))
+        self._dealt += 1
+        return self._steps[min(self._dealt, len(self._steps)) - 1] if self._steps else {}
+
+
+def _billed_tokens(step: Step, max_tokens: int) -> int:
+    match step.get("does", "answer"):
+        case "rate_limited":
+            return 0
+        case "above_max_tokens":
+            return max_tokens + step.get("extra_tokens", 1)
+        case _:
+            return max_tokens
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(self, counter: _Counter) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.counter = counter
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients are killed here all the time."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_POST(self) -> None:
+        """Bill the call, then do as its step says."""
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        step, tokens = self.server.counter.bill(int(body["max_tokens"]))
+        time.sleep(step.get("latency_s", 0.0))
+        match step.get("does", "answer"):
+            case "answer" | "above_max_tokens":
+                self._answer(200, _completion(body, tokens))
+            case "no_usage":
+                self._answer(200, _completion(body, None))
+            case "rate_limited":
+                after = {"retry-after": f"{step.get('retry_after_s', 0.0):g}"}
+                self._answer(429, _error("slow down"), headers=after)
+            case "server_error":
+                self._answer(500, _error("the machine is on fire"))
+            case "garbage":
+                self._answer(200, b"<html>Welcome</html>")
+            case "closed":
+                self._close_in_mid_body(_completion(body, tokens))
+            case "hang":
+                threading.Event().wait()
+
+    def _answer(self, status: int, body: bytes, *, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _close_in_mid_body(self, body: bytes) -> None:
+        self._answer_head(len(body))
+        self.wfile.write(body[: len(body) // 2])
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _answer_head(self, length: int) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(length))
+        self.end_headers()
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Say nothing: the bills are the record."""
+
+
+def _completion(body: dict[str, object], output_tokens: int | None) -> bytes:
+    message = {"role": "assistant", "content": "What was asked for, and nothing else."}
+    completion: dict[str, object] = {
+        "id": "completion-1",
+        "object": "chat.completion",
+        "model": body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": "length"}],
+    }
+    if output_tokens is not None:
+        completion["usage"] = {
+            "prompt_tokens": _PROMPT_TOKENS,
+            "completion_tokens": output_tokens,
+            "total_tokens": _PROMPT_TOKENS + output_tokens,
+        }
+    return json.dumps(completion).encode()
+
+
+def _error(message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "type": "server_error"}}).encode()
+
+
+def _serve(bills: str, steps: str) -> None:
+    """Serve until stdin ends, which it does when the parent ends, however it ends."""
+    server = _Server(_Counter(Path(bills), Path(steps)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdout.write(f"{server.server_address[1]}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    # Threads that hang would outlive the interpreter's own end.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

@@ -1,0 +1,147 @@
+"""A store that can't be used never leads to a call, and is left as it was found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.billing_server import BillingServer
+from tests.e2e.daemon_process import Installation, Tables, wait_until
+
+EXIT_RESTART = 75
+
+
+def one_call(billing: BillingServer) -> Tables:
+    return {
+        "providers": {"paid": billing.provider()},
+        "worker": {"agent": {"run": "agents:calls_once", "model": "paid/model", "every_s": 0.1}},
+    }
+
+
+def run_once(site: Installation, billing: BillingServer) -> None:
+    """Leave a store with a little history behind."""
+    site.configure(one_call(billing))
+    assert site.supervisor("once", "agent").returncode == 0
+    assert site.outcomes("agent") == ["ok"]
+
+
+def check_refused(site: Installation, billing: BillingServer, *words: str) -> None:
+    """Assert that the daemon does not start on this store, says why, and changes nothing."""
+    before = site.store.read_bytes()
+    calls = len(billing.bills())
+    daemon = site.start()
+    assert daemon.wait() == EXIT_RESTART
+    for word in (str(site.store), *words):
+        assert word in daemon.said()
+    assert "Traceback" not in daemon.said()
+    assert site.store.read_bytes() == before
+    assert len(billing.bills()) == calls
+
+
+def test_store_of_a_newer_version_is_refused_and_left_alone(
+    installation: Installation, billing: BillingServer
+) -> None:
+    run_once(installation, billing)
+    connection = sqlite3.connect(installation.store)
+    with connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (9999, 'future', 'x', 0)")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    check_refused(installation, billing, "9999", "newer")
+    assert installation.number("SELECT count(*) FROM ticks") == 1
+
+
+def test_empty_store_is_refused_and_left_alone(
+    installation: Installation, billing: BillingServer
+) -> None:
+    run_once(installation, billing)
+    installation.store.write_bytes(b"")
+    check_refused(installation, billing, "empty")
+
+
+@pytest.mark.parametrize("text", [b"garbage" * 10_000, b"SQLite format 3\0" + b"\xff" * 8_000])
+def test_store_that_is_no_database_is_refused_and_left_alone(
+    installation: Installation, billing: BillingServer, text: bytes
+) -> None:
+    run_once(installation, billing)
+    installation.store.write_bytes(text)
+    check_refused(installation, billing, "damaged")
+
+
+def test_database_of_somebody_else_is_refused_and_left_alone(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing))
+    installation.state_dir.mkdir()
+    connection = sqlite3.connect(installation.store)
+    with connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    check_refused(installation, billing, "not one of the supervisor's")
+
+
+def test_store_that_is_gone_while_its_log_is_there_is_refused(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing))
+    daemon = installation.start_ready()
+    wait_until(lambda: "ok" in installation.outcomes("agent"), what="a call was made")
+    daemon.kill_9()
+    calls = len(billing.bills())
+    installation.store.rename(installation.folder / "elsewhere.db")
+    second = installation.start()
+    assert second.wait() == EXIT_RESTART
+    assert "gone" in second.said()
+    assert len(billing.bills()) == calls
+    assert not installation.store.exists()
+
+
+def test_state_directory_that_is_not_writable_is_refused_in_clear_words(
+    installation: Installation, billing: BillingServer
+) -> None:
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root may write everywhere, and there is no setpriv to take that away")
+        prefix = [setpriv, "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"]
+    tables = one_call(billing)
+    locked: Path = installation.folder / "locked"
+    locked.mkdir(mode=0o500)
+    installation.configure({**tables, "supervisor": {"state_dir": "locked/var"}})
+    daemon = installation.start(prefix=prefix)
+    assert daemon.wait() == EXIT_RESTART
+    assert str(locked / "var") in daemon.said()
+    assert "writable" in daemon.said()
+    assert "Traceback" not in daemon.said()
+    assert billing.bills() == []
+
+
+def test_locked_store_makes_no_call_and_work_goes_on_when_it_is_free(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing))
+    daemon = installation.start_ready()
+    wait_until(lambda: "ok" in installation.outcomes("agent"), what="a call was made")
+    connection = sqlite3.connect(installation.store, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    time.sleep(0.3)
+    calls = len(billing.bills())
+    assert daemon.get("/healthz").status_code == 200
+    # The store's own patience is 5 s; then the daemon says that it can't write.
+    assert daemon.get("/readyz").status_code == 503
+    wait_until(lambda: installation.log_lines("heartbeat_not_stored"), what="the log says so")
+    assert len(billing.bills()) <= calls + 1
+    connection.rollback()
+    connection.close()
+    wait_until(lambda: len(billing.bills()) > calls + 1, what="work goes on")
+    wait_until(daemon.is_ready, what="the daemon is ready again")
+    assert installation.events("worker_crashed") == []
+    assert daemon.stop() == 0
+    assert billing.billed_micro_usd() <= installation.settled_today()
+    installation.check_audit()

@@ -1,0 +1,22 @@
+"""What unit tests share: a log that keeps its lines, a store without a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.inline_database import InlineDatabase
+from tests.unit.recorded_log import RecordedLog
+
+
+@pytest.fixture
+def recorded() -> RecordedLog:
+    return RecordedLog()
+
+
+@pytest.fixture
+def inline_store() -> Iterator[InlineDatabase]:
+    database = InlineDatabase()
+    yield database
+    database.disconnect()
