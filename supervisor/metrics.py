@@ -27,6 +27,7 @@ class Metrics:
     def __init__(self, *, version: str) -> None:
         registry = CollectorRegistry()
         self.registry = registry
+        self._write_failures_shown = 0
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -141,6 +142,11 @@ class Metrics:
         """Count what a recovery scan has closed, by finding."""
         for finding, number in findings.items():
             self.recoveries.labels(finding).inc(number)
+
+    def show_write_failures(self, total: int) -> None:
+        """Bring the counter up to the store's own count."""
+        self.write_failures.inc(total - self._write_failures_shown)
+        self._write_failures_shown = total
 
     def render(self) -> bytes:
         """Return every series in Prometheus' text form."""

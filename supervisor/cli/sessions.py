@@ -21,6 +21,7 @@ from supervisor.storage.database import Transaction
 
 _ACTIONS = ("list", "show", "resume")
 _ROWS = 50
+_RESUMED_WHY = "resumed on the command line"
 
 
 class SessionsOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,9 +97,6 @@ def _check(options: SessionsOptions) -> None:
         what = "takes no ID" if options.action == "list" else "needs the session's ID"
         fix = "`supervisor sessions` lists them; `sessions show ID` shows one"
         raise UsageError(subject=f"{subject} {options.action}", what=what, fix=fix)
-    if options.action == "resume" and not (options.why or "").strip():
-        fix = "say why with --why TEXT: it stands in the record"
-        raise UsageError(subject=f"{subject} resume", what="no reason is given", fix=fix)
 
 
 def _list(invocation: Invocation, options: SessionsOptions) -> int:
@@ -180,7 +178,7 @@ def _found(tx: Transaction, session_id: str) -> Session:
 
 def _resume(invocation: Invocation, options: SessionsOptions) -> int:
     loaded = invocation.load()
-    order = ResumeCommand(session_id=options.id or "", why=(options.why or "").strip())
+    order = ResumeCommand(session_id=options.id or "", why=options.why or _RESUMED_WHY)
     _check_exists(loaded, order.session_id)
     origin = Origin(
         at=SystemClock().now(),

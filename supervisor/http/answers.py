@@ -11,13 +11,15 @@ from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
+from supervisor.governance.health import status_json
 from supervisor.governance.kill_switch import KillCommand, Latched
-from supervisor.governance.status import Status, read_status
+from supervisor.governance.status import Surroundings, read_status
 from supervisor.ids import IdSource
+from supervisor.lock import running_holder
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
-from supervisor.maintenance.stop_file import write_stop
+from supervisor.maintenance.stop_file import read_stop, write_stop
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
 from supervisor.scrape import read_gauges, show
@@ -54,8 +56,9 @@ class Answers:
         try:
             gauges = await self.database.read(read_gauges, self.kernel.policy.budgets, now)
             show(self.metrics, gauges)
-        except StoreUnavailable:
-            self.metrics.write_failures.inc(0)
+        except StoreUnavailable as error:
+            self.kernel.log.error("scrape_without_store", error=str(error))
+        self.metrics.show_write_failures(self.database.write_failures())
         self.metrics.wal.set(self.database.size_bytes())
         self.metrics.loop_lag.set(self.loop_lag.worst_s())
         self.metrics.heartbeat.set(now.timestamp())
@@ -63,9 +66,22 @@ class Answers:
             self.metrics.show_worker(name, vitals.life, vitals.last_progress_at)
         return self.metrics.render()
 
-    async def status(self) -> Status:
+    async def status(self) -> object:
         """Return the same facts as `supervisor status --json`."""
-        return await self.database.read(read_status, self.loaded(), self.clock.now())
+        loaded = self.loaded()
+        around = Surroundings(
+            holder=running_holder(loaded.state_dir),
+            stop_requested=read_stop(loaded.state_dir),
+            heartbeat_s=loaded.config.supervisor.heartbeat_s,
+        )
+        status = await self.database.read(
+            read_status,
+            now=self.clock.now(),
+            worker_names=list(loaded.config.worker),
+            budgets=self.kernel.policy.budgets,
+            around=around,
+        )
+        return status_json(status)
 
     async def kill(self, command: KillCommand, *, actor: str, command_id: str) -> Latched:
         """Latch a kill, and cancel what it reaches before the answer goes out."""

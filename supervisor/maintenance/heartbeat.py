@@ -60,7 +60,7 @@ class Heartbeat:
     async def beat(self) -> None:
         """Beat once."""
         now = self.clock.now()
-        state = self.state()
+        state = self.state() if self.is_store_well else "degraded"
         self._write_file(state)
         troubles = self.vitals.troubles(now)
         self.manager.notify("WATCHDOG=1", f"STATUS={'; '.join(troubles) or state}")

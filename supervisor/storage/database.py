@@ -85,6 +85,10 @@ class Database(Protocol):
         """Return whether anybody else has committed since this was last asked."""
         ...
 
+    def write_failures(self) -> int:
+        """Return how many commits have failed since the store was opened."""
+        ...
+
     def size_bytes(self) -> int:
         """Return the bytes that wait in the write-ahead log, 0 where there is none."""
         ...

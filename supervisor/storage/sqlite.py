@@ -97,6 +97,7 @@ class SqliteDatabase:
         self._idle.set()
         self._listeners: list[Callable[[Sequence[object]], None]] = []
         self._seen_version = -1
+        self._failures = 0
         self._quiet_wal: tuple[int, int] | None = None
         self._opening_reader = asyncio.Lock()
 
@@ -129,6 +130,7 @@ class SqliteDatabase:
     ) -> None:
         error = committed.exception()
         if error is not None:
+            self._failures += 1
             for write in batch:
                 write.fail(error)
         else:
@@ -179,6 +181,9 @@ class SqliteDatabase:
             return (0, 0), False
         age_s = time.time() - stat.st_mtime
         return (stat.st_mtime_ns, stat.st_size), age_s > _MTIME_GRANULARITY_S
+
+    def write_failures(self) -> int:
+        return self._failures
 
     def size_bytes(self) -> int:
         return self._wal_stamp()[0][1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -99,14 +100,9 @@ class Spending:
 
     def settle(self, *, usd: float, tokens: int = 0) -> None:
         """Say what the call really cost, in USD and tokens; durable when the block ends."""
-        cost = micro_usd(usd)
-        if cost < 0 or tokens < 0:
-            raise InputRefused(
-                subject=f"hold {self._hold.id}",
-                what=f"can't be settled at {usd} USD and {tokens} tokens",
-                fix="give the cost that was billed, 0 or more",
-            )
-        actual = Amounts(cost=cost, tokens=tokens, actions=self._hold.actions_held)
+        actual = _amounts(
+            f"hold {self._hold.id}", usd=usd, tokens=tokens, actions=self._hold.actions_held
+        )
         self._calls.settle(self._hold, actual, Metering())
 
     def release(self) -> None:
@@ -166,13 +162,7 @@ class Context:
         Raises:
             Refusal: a gate said no, or the worst case does not fit.
         """
-        worst = Amounts(cost=micro_usd(usd_max), tokens=tokens_max, actions=actions)
-        if min(worst.cost, worst.tokens, worst.actions) < 0:
-            raise InputRefused(
-                subject=f"spend {what!r}",
-                what=f"can't hold {usd_max} USD, {tokens_max} tokens, {actions} actions",
-                fix="give worst cases of 0 or more",
-            )
+        worst = _amounts(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
         granted = await self.calls.place(model="", what=what, amounts=worst)
         try:
             yield Spending(granted.hold, self.calls)
@@ -230,6 +220,16 @@ def parse_prompt(prompt: Prompt) -> tuple[Message, ...]:
             fix=f"give 1 to {_MESSAGES_MAX}",
         )
     return tuple(messages)
+
+
+def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
+    if not math.isfinite(usd) or min(usd, tokens, actions) < 0:
+        raise InputRefused(
+            subject=subject,
+            what=f"{usd} USD, {tokens} tokens and {actions} actions are no amounts",
+            fix="give finite amounts of 0 or more",
+        )
+    return Amounts(cost=micro_usd(usd), tokens=tokens, actions=actions)
 
 
 def _tokens(asked: int | None, configured: int) -> int:

@@ -44,6 +44,7 @@ class _Verdict:
     why: str = ""
     refusal: Refusal | None = None
     crash: Exception | None = None
+    state: str | None = None
 
 
 async def run_tick(kernel: Kernel, plan: WorkerPlan) -> TickEnd:
@@ -127,7 +128,15 @@ async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
     if outcome not in WORKER_OUTCOMES:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
         return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
-    return _Verdict(outcome=outcome)
+    return _with_state(outcome, ctx)
+
+
+def _with_state(outcome: Outcome, ctx: Context) -> _Verdict:
+    try:
+        return _Verdict(outcome=outcome, state=ctx.state.encode())
+    except (TypeError, ValueError) as error:
+        why = f"ctx.state can't be kept: {error}"
+        return _Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
 
 
 async def _record_end(
@@ -161,13 +170,6 @@ async def _flush(kernel: Kernel, ctx: Context) -> None:
 def _ending(
     kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
 ) -> Ending:
-    state, note = None, None
-    if verdict.outcome in WORKER_OUTCOMES and verdict.crash is None and not verdict.code:
-        try:
-            state, note = ctx.state.encode(), ctx.handoff_note
-        except (TypeError, ValueError) as error:
-            why = f"ctx.state can't be kept: {error}"
-            verdict = _Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why)
     return Ending(
         worker=plan.name,
         tick=ctx.tick,
@@ -177,6 +179,6 @@ def _ending(
         checkpoint_every=plan.checkpoint_every,
         code=verdict.code,
         why=verdict.why[:_WHY_MAX],
-        state=state,
-        handoff_note=note,
+        state=verdict.state,
+        handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
     )

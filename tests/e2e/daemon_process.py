@@ -223,7 +223,7 @@ class RunningDaemon:
         url = f"http://{self._address()}{path}"
         return httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S, trust_env=False)
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """Return a sample of `/metrics`, 0 where there is none yet."""
         for family in text_string_to_metric_families(self.get("/metrics").text):
             for sample in family.samples:

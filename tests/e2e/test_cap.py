@@ -141,6 +141,65 @@ def test_worker_that_waits_for_the_next_period_does_not_turn_in_circles(
     assert daemon.stop() == 0
 
 
+def test_account_that_is_used_up_to_the_last_cent_is_reported_once(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing, cap_usd=0.02))
+    for life in (1, 2):
+        daemon = installation.start_ready()
+        wait_until(lambda: installation.outcomes("agent")[1 + life :], what="it was looked at")  # noqa: B023 - asked in this turn
+        assert daemon.stop() == 0
+    assert installation.outcomes("agent") == ["ok", "ok", "skipped", "skipped"]
+    assert installation.settled_today() == 20_000
+    assert len(installation.events("budget_exhausted")) == 1
+
+
+def test_last_call_is_cut_to_what_the_budget_still_buys(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing, cap_usd=0.0175))
+    daemon = installation.start_ready()
+    wait_until(lambda: "skipped" in installation.outcomes("agent"), what="the cap was met")
+    assert [bill["micro_usd"] for bill in billing.bills()] == [10_000, 7_500]
+    assert installation.settled_today() == 17_500
+    assert daemon.stop() == 0
+    installation.check_audit()
+
+
+def test_cap_that_only_calls_in_flight_fill_does_not_stop_the_daemon(
+    installation: Installation, billing: BillingServer
+) -> None:
+    # The first holds the whole cap and will be turned away: nothing of it is ever spent.
+    billing.script({"does": "rate_limited", "latency_s": 1.0}, {})
+    tables = one_call(billing, cap_usd=0.01, on_cap="stop")
+    agent = {**tables["worker"]["agent"], "every_s": 0.3}  # type: ignore[dict-item]
+    installation.configure({**tables, "worker": {"one": agent, "two": agent}})
+    daemon = installation.start_ready()
+    wait_until(lambda: len(billing.bills()) == 2, what="the second call was made", within_s=5)
+    assert daemon.wait() == 0
+    assert billing.billed_micro_usd() == installation.settled_today() == 10_000
+
+
+@pytest.mark.parametrize("limits", [{"max_cost_usd": 0.02}, {"max_actions": 2}])
+def test_worker_goes_on_in_its_next_session_when_one_is_used_up(
+    installation: Installation, billing: BillingServer, limits: dict[str, float]
+) -> None:
+    tables = one_call(billing, cap_usd=1.0)
+    installation.configure({**tables, "session": {"window": "2s", **limits}})
+    daemon = installation.start_ready()
+    by_session = (
+        "SELECT session_id, count(*) FROM holds WHERE status = 'settled' GROUP BY session_id"
+    )
+    wait_until(lambda: len(installation.rows(by_session)) == 4, what="four sessions spent")
+    assert daemon.stop() == 0
+    counts = [count for _, count in installation.rows(by_session)]
+    assert counts[1:3] == [2, 2]
+    assert max(counts, key=int) == 2  # type: ignore[call-overload]
+    # Neither a busy loop nor a skipped window.
+    assert installation.outcomes("agent").count("skipped") <= 2 * len(counts)
+    installation.check_audit()
+
+
 def test_on_cap_stop_ends_the_daemon_with_exit_0(
     installation: Installation, billing: BillingServer
 ) -> None:
@@ -167,7 +226,7 @@ def test_on_cap_ask_pauses_the_session_until_a_person_resumes_it(
     second = installation.start_ready()
     wait_until(lambda: len(installation.outcomes("agent")) > 3, what="the worker was looked at")
     assert set(installation.outcomes("agent")[2:]) == {"skipped"}
-    resumed = installation.supervisor("sessions", "resume", str(session))
+    resumed = installation.supervisor("sessions", "resume", str(session), "--why", "more money")
     assert resumed.returncode == 0, resumed.stderr
     wait_until(lambda: billing.billed_micro_usd() == 50_000, what="it went on to the new cap")
     assert second.stop() == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon_process import Installation, Tables
+from tests.e2e.daemon_process import Installation, Tables, wait_until
 
 WORKER = {"run": "agents:counts", "every_s": 3600.0}
 
@@ -21,6 +21,19 @@ def test_second_daemon_exits_73_with_the_pid_of_the_first(installation: Installa
     assert str(first.pid) in second.said()
     assert first.is_ready()
     assert first.stop() == 0
+
+
+def test_of_daemons_that_start_at_once_one_runs_and_the_others_exit_73(
+    installation: Installation,
+) -> None:
+    installation.configure({"worker": {"one": WORKER}})
+    daemons = [installation.start() for _ in range(4)]
+    wait_until(lambda: sum(daemon.is_running for daemon in daemons) == 1, what="one is left")
+    (winner,) = [daemon for daemon in daemons if daemon.is_running]
+    winner.wait_until_ready()
+    assert [daemon.wait() for daemon in daemons if daemon is not winner] == [73] * 3
+    assert winner.stop() == 0
+    assert installation.outcomes("one") == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +138,15 @@ def test_once_under_a_kill_is_skipped_and_exits_0(installation: Installation) ->
     assert installation.supervisor("kill", "--system", "--why", "a test").returncode == 0
     assert installation.supervisor("once", "one").returncode == 0
     assert installation.outcomes("one") == ["skipped"]
+
+
+def test_once_under_a_stop_file_does_nothing_and_exits_0(installation: Installation) -> None:
+    installation.configure({"worker": {"one": WORKER}})
+    assert installation.supervisor("stop").returncode == 0
+    ended = installation.supervisor("once", "one")
+    assert ended.returncode == 0
+    assert "stop --clear" in ended.stdout + ended.stderr
+    assert installation.outcomes("one") == []
 
 
 def test_once_beside_a_daemon_exits_73(installation: Installation) -> None:

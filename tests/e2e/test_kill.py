@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +245,28 @@ def test_sigterm_lets_the_tick_in_flight_finish(
     assert daemon.stop() == 0
     assert installation.outcomes("agent") == ["ok"]
     assert installation.holds() == [("settled", CALL_MICRO_USD)]
+    installation.check_audit()
+
+
+def test_stop_file_ends_the_work_while_the_store_is_locked(
+    installation: Installation, billing: BillingServer, tmp_path: Path, measure: Measure
+) -> None:
+    daemon = start_flying(installation, billing, agents(billing, tmp_path))
+    connection = sqlite3.connect(installation.store, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        time.sleep(0.3)
+        began_s = time.time()
+        stop_file(installation, daemon)
+        wait_until(lambda: time.time() - last_beat_s(tmp_path) > 1.0, what="it is quiet")
+    finally:
+        connection.rollback()
+        connection.close()
+    latency_s = last_beat_s(tmp_path) - began_s
+    measure("STOP file to last side effect, store locked", f"{latency_s * 1000:.0f} ms")
+    assert latency_s < LATENCY_MAX_S
+    assert daemon.wait() == 0
+    assert installation.outcomes("agent") == ["cancelled"]
     installation.check_audit()
 
 

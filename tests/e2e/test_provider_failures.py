@@ -73,6 +73,34 @@ def test_provider_that_hangs_ends_with_the_tick_and_is_forfeited(
     installation.check_audit()
 
 
+def test_provider_that_is_silent_for_too_long_is_forfeited(
+    installation: Installation, billing: BillingServer
+) -> None:
+    billing.script({"does": "hang"})
+    tables = one_tick(billing)
+    provider = billing.provider(read_timeout_s=0.5)
+    daemon = run_first_tick(installation, {**tables, "providers": {"paid": provider}})
+    assert installation.outcomes("agent") == ["failed"]
+    assert installation.holds() == [FORFEITED]
+    assert daemon.stop() == 0
+    installation.check_audit()
+
+
+def test_model_without_a_price_is_refused_and_nothing_is_sent(
+    installation: Installation, billing: BillingServer
+) -> None:
+    tables = one_tick(billing)
+    provider = {"kind": "openai", "base_url": billing.base_url}
+    daemon = run_first_tick(installation, {**tables, "providers": {"paid": provider}})
+    assert installation.outcomes("agent") == ["refused"]
+    assert billing.bills() == []
+    (refused,) = installation.events("call_refused")
+    assert refused["code"] == "price_unknown"
+    assert "input_usd_per_mtok" in str(refused["why"])
+    assert "[providers.paid]" in str(refused["why"])
+    assert daemon.stop() == 0
+
+
 def test_provider_that_is_gone_is_released(
     installation: Installation, billing: BillingServer
 ) -> None:
@@ -144,8 +172,8 @@ def test_usage_above_the_hold_is_recorded_in_full_and_opens_the_breaker(
     # A restart does not close it, and asks for nothing.
     again = installation.start_ready()
     ticks = len(installation.outcomes("agent"))
-    wait_until(lambda: installation.outcomes("agent")[1:], what="the worker was looked at")
-    assert set(installation.outcomes("agent")[1:]) == {"skipped"}, ticks
+    wait_until(lambda: len(installation.outcomes("agent")) > ticks, what="it was looked at")
+    assert set(installation.outcomes("agent")[1:]) == {"skipped"}
     assert len(billing.bills()) == 1
     assert again.stop() == 0
     installation.check_audit()

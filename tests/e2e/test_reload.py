@@ -41,8 +41,6 @@ def test_raised_cap_lets_a_waiting_worker_go_on_without_a_restart(
     assert installation.number("SELECT count(*) FROM daemons") == 1
     (changed,) = installation.events("configuration_changed")
     assert changed["changes"] == ["spend.daily_cap_usd"]
-    # A new limit may be warned of and used up anew: once each.
-    assert len(installation.events("budget_exhausted")) == 2
     assert daemon.stop() == 0
     installation.check_audit()
 
@@ -100,6 +98,24 @@ def test_reload_never_loses_a_call_in_flight(
     assert installation.outcomes("agent") == ["ok", "ok", "ok", "skipped"]
     assert daemon.stop() == 0
     installation.check_audit()
+
+
+def test_reload_during_a_drain_starts_no_new_work(
+    installation: Installation, billing: BillingServer
+) -> None:
+    billing.script({"latency_s": 2.0}, {})
+    tables = one_call(billing, cap_usd=0.02)
+    installation.configure(tables)
+    daemon = installation.start_ready()
+    wait_until(billing.bills, what="a call is in flight")
+    daemon.signal(signal.SIGTERM)
+    wait_until(lambda: installation.log_lines("stopping"), what="the daemon drains")
+    counts = {"run": "agents:counts", "every_s": 0.05}
+    installation.configure({**tables, "worker": {**tables["worker"], "new": counts}})
+    daemon.signal(signal.SIGHUP)
+    assert daemon.wait() == 0
+    assert installation.outcomes("agent") == ["ok"]
+    assert installation.outcomes("new") == []
 
 
 def test_workers_come_and_go_with_a_reload(

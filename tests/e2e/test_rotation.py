@@ -22,20 +22,24 @@ _US = 1_000_000
 def rotated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A store after many short windows and several crashes, its daemon stopped."""
     with installed(tmp_path_factory.mktemp("rotated") / "site") as site:
-        site.configure(
-            {
-                "session": {"window": f"{WINDOW_S}s"},
-                "spend": {"daily_cap_usd": 1000.0},
-                "providers": {"paid": scripted()},
-                "worker": {
-                    "pays": {"run": "agents:calls_once", "model": "paid/model", "every_s": 0.01},
-                    "counts": {"run": "agents:counts", "every_s": 0.01},
-                },
-            }
-        )
+        configure(site)
         daemon = run_with_crashes(site)
         assert daemon.stop() == 0
         yield site
+
+
+def configure(site: Installation) -> None:
+    site.configure(
+        {
+            "session": {"window": f"{WINDOW_S}s"},
+            "spend": {"daily_cap_usd": 1000.0},
+            "providers": {"paid": scripted()},
+            "worker": {
+                "pays": {"run": "agents:calls_once", "model": "paid/model", "every_s": 0.01},
+                "counts": {"run": "agents:counts", "every_s": 0.01},
+            },
+        }
+    )
 
 
 def scripted() -> dict[str, object]:
@@ -113,7 +117,7 @@ def test_each_window_in_which_a_worker_ticked_has_exactly_one_session(
         assert isinstance(start, int)
         assert start % (WINDOW_S * _US) == 0
         assert end == start + WINDOW_S * _US
-    started = "SELECT count(DISTINCT worker || started_at / ?) FROM ticks"
+    started = "SELECT count(DISTINCT worker || '@' || (started_at / ?)) FROM ticks"
     assert rotated.number(started, WINDOW_S * _US) == len(sessions)
 
 
@@ -147,3 +151,13 @@ def test_the_record_proves_itself(rotated: Installation) -> None:
     rotated.check_audit()
     sessions = rotated.supervisor("--json", "sessions")
     assert sessions.returncode == 0, sessions.stderr
+
+
+def test_audit_beside_a_daemon_at_work_finds_nothing(installation: Installation) -> None:
+    configure(installation)
+    daemon = installation.start_ready()
+    for _ in range(3):
+        audited = installation.supervisor("audit")
+        assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert daemon.stop() == 0
+    installation.check_audit()
