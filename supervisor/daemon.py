@@ -271,12 +271,14 @@ class Daemon:
         wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         with anyio.open_signal_receiver(*wanted) as signals:
             async for received in signals:
-                if received is signal.SIGHUP:
-                    if supervision is not None:
-                        await self._reload(supervision)
-                else:
-                    is_second = self._stop_asked.is_set()
-                    self.request_stop(f"received {received.name}", in_a_hurry=is_second)
+                await self._obey(received, supervision)
+
+    async def _obey(self, received: signal.Signals, supervision: Supervision | None) -> None:
+        if received is not signal.SIGHUP:
+            is_second = self._stop_asked.is_set()
+            self.request_stop(f"received {received.name}", in_a_hurry=is_second)
+        elif supervision is not None:
+            await self._reload(supervision)
 
     async def _drain(self, supervision: Supervision, heartbeat: Heartbeat) -> None:
         """Take no new work, let ticks finish within the grace, then stop the rest in reverse."""

@@ -71,6 +71,10 @@ class Metrics:
         self.breaker_state = gauge("breaker_state", "1 for the state it is in.", "name", "state")
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
+        self._add_calls(registry)
+
+    def _add_calls(self, registry: CollectorRegistry) -> None:
+        """Add the series that OpenTelemetry's GenAI conventions name."""
         self.call_tokens = Histogram(
             "gen_ai_client_token_usage",
             "Tokens of a model call, by type.",

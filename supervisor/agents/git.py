@@ -14,6 +14,7 @@ import anyio
 import msgspec
 from anyio.abc import ByteReceiveStream, Process
 
+from supervisor.config import child_environment
 from supervisor.errors import SupervisorError
 
 _ANSWER_BYTES_MAX = 1_048_576
@@ -127,18 +128,11 @@ class Git:
 
     async def _run(self, arguments: Sequence[str], sink: Sink, *, bytes_max: int) -> _Ended:
         process = await self._start(arguments)
-        assert process.stdout is not None
-        assert process.stderr is not None
         complaint = bytearray()
         is_whole = True
         try:
             with anyio.CancelScope(deadline=self._deadline) as budget:
-                async with anyio.create_task_group() as readers:
-                    readers.start_soon(_collect, process.stderr, complaint)
-                    is_whole = await _pump(process.stdout, sink, bytes_max=bytes_max)
-                    if not is_whole:
-                        _kill(process)
-                await process.wait()
+                is_whole = await _read(process, sink, complaint, bytes_max=bytes_max)
         finally:
             _kill(process)
             await _reap(process)
@@ -184,8 +178,20 @@ class Git:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return inherited | _ENVIRONMENT
+    return child_environment(_INHERITED) | _ENVIRONMENT
+
+
+async def _read(process: Process, sink: Sink, complaint: bytearray, *, bytes_max: int) -> bool:
+    """Read both outputs to the end of the process; False if there was more than `bytes_max`."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    async with anyio.create_task_group() as readers:
+        readers.start_soon(_collect, process.stderr, complaint)
+        is_whole = await _pump(process.stdout, sink, bytes_max=bytes_max)
+        if not is_whole:
+            _kill(process)
+    await process.wait()
+    return is_whole
 
 
 async def _pump(stream: ByteReceiveStream, sink: Sink, *, bytes_max: int) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
@@ -13,7 +12,7 @@ import msgspec
 
 from supervisor.cli.output import print_warning
 from supervisor.cli.parser import Parser
-from supervisor.config import Config, Loaded, config_path, load
+from supervisor.config import Config, Loaded, NothingMissing, config_path, load
 from supervisor.config.sections import SpendSection, SupervisorSection
 from supervisor.errors import ConfigError
 
@@ -45,7 +44,7 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: the config can't be used.
         """
-        return load(self.path, _NothingMissing())
+        return load(self.path, NothingMissing())
 
     def load_at_least_the_store(self) -> Loaded:
         """Read the config for a command that must work at 3 a.m.: to stop, to kill, to release.
@@ -96,16 +95,3 @@ def _read_supervisor_section(path: Path) -> Loaded | None:
         return None
     config = Config(spend=SpendSection(daily_cap_usd=0), supervisor=section)
     return Loaded(config=config, path=path)
-
-
-class _NothingMissing(Mapping[str, str]):
-    """The environment, with a placeholder for each variable that is not set."""
-
-    def __getitem__(self, name: str) -> str:
-        return os.environ.get(name) or "(not asked for)"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(os.environ)
-
-    def __len__(self) -> int:
-        return len(os.environ)

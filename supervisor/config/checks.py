@@ -19,6 +19,8 @@ _RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SCOPE = re.compile(r"system|(worker|model):\S{1,128}")
 _LATER_SCOPE = re.compile(r"(org|user|conversation):.*")
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+_USD_MAX = 1e9
+_PORT_MAX = 65_535
 _SYSTEM = "system"  # the name of the daemon's own session: governance/rotation.py
 
 
@@ -74,13 +76,13 @@ class _Checker:
         for number, budget in enumerate(config.budget):
             values[f"budget[{number}].max_cost_usd"] = budget.max_cost_usd or 0.0
         for key, value in values.items():
-            if not math.isfinite(value) or value > 1e9:
+            if not math.isfinite(value) or value > _USD_MAX:
                 raise self._fail(key, value, "is not a limit", "write at most 1000000000")
 
     def listen(self, config: Config, environment: Mapping[str, str]) -> None:
         listen = config.http.listen
         address, _, port = listen.rpartition(":")
-        if not address or not port.isdecimal() or int(port) > 65_535:
+        if not address or not port.isdecimal() or int(port) > _PORT_MAX:
             fix = 'write ADDRESS:PORT, such as "127.0.0.1:9464"'
             raise self._fail("http.listen", listen, "is not an address and a port", fix)
         if not is_loopback(address) and not environment.get(config.http.token_env):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
@@ -81,6 +81,13 @@ def watchdog_s(environment: Environment = os.environ) -> float | None:
     return int(microseconds) / 1_000_000 if microseconds.isdecimal() else None
 
 
+def child_environment(
+    names: Collection[str], environment: Environment = os.environ
+) -> dict[str, str]:
+    """Return what a subprocess may inherit: the named variables that are set (requirement Q2)."""
+    return {name: environment[name] for name in names if name in environment}
+
+
 def person(environment: Environment = os.environ) -> str:
     """Return who runs this process, for the record."""
     return environment.get("SUDO_USER") or environment.get("USER") or f"uid-{os.getuid()}"
@@ -117,3 +124,19 @@ def _read_toml(path: Path) -> dict[str, object]:
             what=f"is not TOML: {error}",
             fix="mend that line; a table such as [worker.NAME] may stand only once",
         ) from error
+
+
+class NothingMissing(Mapping[str, str]):
+    """The environment, with a placeholder for each variable that is not set.
+
+    For commands that call no model: an operator's shell has not the secrets of the service.
+    """
+
+    def __getitem__(self, name: str) -> str:
+        return os.environ.get(name) or "(not asked for)"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)

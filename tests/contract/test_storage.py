@@ -255,18 +255,12 @@ async def test_a_migration_that_was_edited_after_its_run_is_refused(
         await open_database("sqlite", state_dir=tmp_path, now_us=to_us(START))
 
 
-async def test_a_locked_store_is_an_error_that_says_so(
-    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_locked_store_is_an_error_that_says_so(store: Database, tmp_path: Path) -> None:
     import sqlite3
 
     blocker = sqlite3.connect(tmp_path / "supervisor.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
 
-    def impatient(tx: Transaction) -> None:
-        tx._connection.execute("PRAGMA busy_timeout = 20")  # type: ignore[attr-defined]
-
-    await store.read(lambda tx: None)
     writer = store._writer  # type: ignore[attr-defined] # to wait less than its 5 s
     await writer.submit(lambda connection: connection.execute("PRAGMA busy_timeout = 20"))
     with pytest.raises(StoreUnavailable, match="locked"):
@@ -295,5 +289,5 @@ async def test_a_full_disk_fails_the_whole_batch_and_keeps_what_was_committed(
 
 
 def _pages(connection: object) -> int:
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()  # type: ignore[attr-defined]
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()  # type: ignore[attr-defined] # the driver's own
     return int(pages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -83,6 +84,43 @@ async def calls_in_a_group(ctx: Context) -> None:
 async def raises(ctx: Context) -> None:
     """Fail as a bug does."""
     raise ZeroDivisionError("a bug of this worker")
+
+
+async def awaits_cancelled_task(ctx: Context) -> None:
+    """Await a task of its own that was cancelled, as code with a time limit does by mistake."""
+    task = asyncio.create_task(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+async def exits(ctx: Context) -> None:
+    """Call for the end of the process, as code that was made for a command line does."""
+    raise SystemExit(3)
+
+
+async def raises_half_a_character(ctx: Context) -> None:
+    """Fail with a text that has no UTF-8 form, as file names may be."""
+    raise ValueError("no such file: \udcff")
+
+
+class _Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("and this text can't be made")
+
+
+async def raises_the_unspeakable(ctx: Context) -> None:
+    """Fail with an exception that fails itself when it is asked for its text."""
+    raise _Unspeakable
+
+
+async def hands_over_half_a_character(ctx: Context) -> None:
+    """Leave a note that has no UTF-8 form."""
+    ctx.handoff("\udcff")
+
+
+async def logs_half_a_character(ctx: Context) -> None:
+    """Log a text that has no UTF-8 form."""
+    ctx.log.info("half", text="\udcff")
 
 
 async def blocks_once(ctx: Context) -> None:

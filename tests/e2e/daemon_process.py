@@ -25,6 +25,7 @@ PATIENCE_S = 20.0
 
 _WORKERS = Path(__file__).with_name("acceptance_workers.py")
 _POLL_S = 0.01
+_SHOWN_CHARS = 2_000
 
 Tables: TypeAlias = Mapping[str, Mapping[str, object]]
 Row: TypeAlias = tuple[object, ...]
@@ -240,7 +241,8 @@ class RunningDaemon:
         try:
             return self._process.wait(within_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it did not end within {within_s:g} s: {self.said()}") from None
+            last = self.said()[-_SHOWN_CHARS:]
+            raise AssertionError(f"it did not end within {within_s:g} s: ...{last}") from None
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sqlite3
 import time
@@ -120,6 +121,31 @@ def test_state_directory_that_is_not_writable_is_refused_in_clear_words(
     assert "writable" in daemon.said()
     assert "Traceback" not in daemon.said()
     assert billing.bills() == []
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can set it from outside")
+def test_full_disk_makes_no_call_and_work_goes_on_when_there_is_room(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing))
+    daemon = installation.start_ready()
+    wait_until(lambda: "ok" in installation.outcomes("agent"), what="a call was made")
+    log = installation.store.with_name("supervisor.db-wal")
+    # A file that may not grow is what a full disk is to its writer.
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, -1))
+    wait_until(lambda: not daemon.is_ready(), what="the daemon says that it can't write")
+    calls = len(billing.bills())
+    time.sleep(1.0)
+    assert len(billing.bills()) == calls
+    assert daemon.get("/healthz").status_code == 200
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (-1, -1))
+    wait_until(lambda: len(billing.bills()) > calls, what="work goes on")
+    wait_until(daemon.is_ready, what="the daemon is ready again")
+    assert daemon.stop() == 0
+    assert billing.billed_micro_usd() <= installation.settled_today()
+    assert None not in installation.outcomes("agent")
+    assert installation.events("worker_crashed") == []
+    installation.check_audit()
 
 
 def test_locked_store_makes_no_call_and_work_goes_on_when_it_is_free(

@@ -120,7 +120,7 @@ def test_refusal_that_nobody_catches_in_a_task_group_is_no_crash(
     installation: Installation, billing: BillingServer
 ) -> None:
     tables = callers(billing, cap_usd=0.05, number=8)
-    agent = {**tables["worker"]["agent"], "run": "agents:calls_in_a_group"}  # type: ignore[dict-item]
+    agent = {**tables["worker"]["agent"], "run": "agents:calls_in_a_group"}  # type: ignore[dict-item] # TOML tables of many kinds
     installation.configure({**tables, "worker": {"agent": agent}})
     daemon = installation.start_ready()
     wait_until(lambda: installation.outcomes("agent")[:1] not in ([], [None]), what="tick 1 ended")
@@ -172,7 +172,7 @@ def test_cap_that_only_calls_in_flight_fill_does_not_stop_the_daemon(
     # The first holds the whole cap and will be turned away: nothing of it is ever spent.
     billing.script({"does": "rate_limited", "latency_s": 1.0}, {})
     tables = one_call(billing, cap_usd=0.01, on_cap="stop")
-    agent = {**tables["worker"]["agent"], "every_s": 0.3}  # type: ignore[dict-item]
+    agent = {**tables["worker"]["agent"], "every_s": 0.3}  # type: ignore[dict-item] # TOML tables of many kinds
     installation.configure({**tables, "worker": {"one": agent, "two": agent}})
     daemon = installation.start_ready()
     wait_until(lambda: len(billing.bills()) == 2, what="the second call was made", within_s=5)
@@ -194,7 +194,7 @@ def test_worker_goes_on_in_its_next_session_when_one_is_used_up(
     assert daemon.stop() == 0
     counts = [count for _, count in installation.rows(by_session)]
     assert counts[1:3] == [2, 2]
-    assert max(counts, key=int) == 2  # type: ignore[call-overload]
+    assert all(count in (1, 2) for count in counts)
     # Neither a busy loop nor a skipped window.
     assert installation.outcomes("agent").count("skipped") <= 2 * len(counts)
     installation.check_audit()

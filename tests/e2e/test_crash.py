@@ -67,7 +67,7 @@ def test_kill_9_again_and_again_never_leads_to_more_than_the_cap(
     for crash in range(CRASHES):
         seen = len(billing.bills())
         daemon = installation.start()
-        wait_until(lambda seen=seen: len(billing.bills()) > seen + 3, what="calls are made")  # type: ignore[misc]
+        wait_until(lambda seen=seen: len(billing.bills()) > seen + 3, what="calls are made")  # type: ignore[misc] # mypy cannot infer the default
         # At another point of a call's life each time.
         time.sleep(0.011 * crash)
         daemon.kill_9()
@@ -152,13 +152,13 @@ def test_kill_9_between_report_and_record_digests_each_commit_once(
     for number, subject in enumerate(subjects):
         repository.commit(subject)
         first = installation.start()
-        wait_until(lambda done=number: len(reports(installation)) > done, what="a report")  # type: ignore[misc]
+        wait_until(lambda done=number: len(reports(installation)) > done, what="a report")  # type: ignore[misc] # mypy cannot infer the default
         first.kill_9()
         ticks = len(installation.outcomes("digest"))
         caught += installation.outcomes("digest")[-1] is None
         second = installation.start_ready()
         wait_until(
-            lambda ticks=ticks: installation.outcomes("digest")[ticks:] not in ([], [None]),  # type: ignore[misc]
+            lambda ticks=ticks: installation.outcomes("digest")[ticks:] not in ([], [None]),  # type: ignore[misc] # mypy cannot infer the default
             what="the tick after it has ended",
         )
         assert second.stop() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -104,6 +105,61 @@ def test_failed_worker_starts_again_with_the_daemon(
     again = site.start_ready()
     wait_until(lambda: len(site.outcomes("bad")) > ticks, what="the bad one is tried again")
     assert again.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "awaits_cancelled_task",
+        "exits",
+        "raises_half_a_character",
+        "raises_the_unspeakable",
+        "hands_over_half_a_character",
+        "logs_half_a_character",
+    ],
+)
+def test_nothing_that_a_worker_does_ends_its_loop_or_another(
+    installation: Installation, function: str
+) -> None:
+    installation.configure(
+        {
+            "supervisor": {"restart_delay_s": 0.01, "restart_delay_max_s": 0.02},
+            "worker": {
+                "odd": {"run": f"agents:{function}", "every_s": 0.05},
+                "good": {"run": "agents:counts", "every_s": 0.05},
+            },
+        }
+    )
+    daemon = installation.start_ready()
+    wait_until(
+        lambda: len([end for end in installation.outcomes("odd") if end is not None]) > 2,
+        what="the odd one is tried again and again, each time to a recorded end",
+        within_s=5,
+    )
+    good = len(installation.outcomes("good"))
+    wait_until(lambda: len(installation.outcomes("good")) > good + 3, what="the other goes on")
+    assert daemon.is_ready()
+    assert daemon.stop() == 0
+    assert "cancelled" not in installation.outcomes("odd")
+    installation.check_audit()
+
+
+@pytest.mark.parametrize("name", ["http", "heartbeat", "kill-watch", "loop-lag"])
+def test_worker_may_have_the_name_of_a_part_of_the_daemon(
+    installation: Installation, name: str
+) -> None:
+    counts = {"run": "agents:counts", "every_s": 0.05}
+    installation.configure({"worker": {name: counts, "kept": counts}})
+    daemon = installation.start_ready()
+    wait_until(lambda: installation.outcomes(name), what="it ticks")
+    installation.configure({"worker": {"kept": counts}})
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: installation.log_lines("reloaded"), what="it is gone")
+    first = installation.heartbeat()["at"]
+    wait_until(lambda: installation.heartbeat()["at"] != first, what="it beats on", within_s=5)
+    assert daemon.is_ready()
+    (installation.state_dir / "STOP").touch()
+    assert daemon.wait(5) == 0
 
 
 def test_worker_that_blocks_the_loop_is_seen_in_metric_log_and_record(

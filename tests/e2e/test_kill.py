@@ -126,6 +126,27 @@ def test_each_way_to_stop_ends_the_work_of_a_worker_that_awaits_a_long_call(
     installation.check_audit()
 
 
+def test_system_kill_ends_every_call_in_flight_and_holds_nothing_back(
+    installation: Installation, billing: BillingServer
+) -> None:
+    billing.script({"latency_s": 60.0})
+    agent = {
+        "run": "agents:calls_until_refused",
+        "model": "paid/model",
+        "every_s": 3600.0,
+        "options": {"callers": 32},
+    }
+    installation.configure({"providers": {"paid": billing.provider()}, "worker": {"agent": agent}})
+    daemon = installation.start_ready()
+    wait_until(lambda: len(billing.bills()) == 32, what="all calls are in flight")
+    kill_command(installation, daemon)
+    wait_for_end(installation)
+    assert installation.holds() == [("forfeited", CALL_MICRO_USD)] * 32
+    assert installation.settled_today() == billing.billed_micro_usd()
+    assert daemon.stop() == 0
+    installation.check_audit()
+
+
 def test_system_kill_holds_through_a_restart_until_it_is_released(
     installation: Installation, billing: BillingServer, tmp_path: Path
 ) -> None:

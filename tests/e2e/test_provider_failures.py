@@ -50,7 +50,7 @@ def run_first_tick(site: Installation, tables: Tables) -> RunningDaemon:
 def test_answer_whose_cost_is_unknown_is_forfeited(
     installation: Installation, billing: BillingServer, does: str, outcome: str
 ) -> None:
-    billing.script({"does": does})  # type: ignore[typeddict-item]
+    billing.script({"does": does})  # type: ignore[typeddict-item] # from a table
     daemon = run_first_tick(installation, one_tick(billing))
     assert installation.outcomes("agent") == [outcome]
     assert installation.holds() == [FORFEITED]

@@ -118,6 +118,20 @@ def test_reload_during_a_drain_starts_no_new_work(
     assert installation.outcomes("new") == []
 
 
+def test_stop_over_http_works_after_a_reload_that_names_another_state_directory(
+    installation: Installation, billing: BillingServer
+) -> None:
+    tables = one_call(billing, cap_usd=0.02)
+    installation.configure(tables)
+    daemon = installation.start_ready()
+    (installation.folder / "elsewhere").mkdir()
+    installation.configure({**tables, "supervisor": {"state_dir": "elsewhere"}})
+    reload(installation, daemon, "reload_needs_restart")
+    wait_until(lambda: installation.log_lines("reloaded"), what="it is reloaded")
+    assert daemon.post("/stop", {"why": "a test"}).status_code == 202
+    assert daemon.wait(5) == 0
+
+
 def test_workers_come_and_go_with_a_reload(
     installation: Installation, billing: BillingServer
 ) -> None:
