@@ -80,14 +80,15 @@ def run(invocation: Invocation) -> int:
 
 def account_titles() -> tuple[str, ...]:
     """Return the titles of `account_rows`."""
-    return ("ACCOUNT", "LIMIT>", "SETTLED>", "HELD>", "FREE>", "RESETS AT")
+    return ("ACCOUNT", "IN", "LIMIT>", "SETTLED>", "HELD>", "FREE>", "RESETS AT")
 
 
 def account_rows(accounts: Sequence[AccountStatus]) -> list[tuple[str, ...]]:
-    """Return the accounts as a table's rows; the id names the unit of what is not money."""
+    """Return the accounts as a table's rows; their ids end in the unit, which has a column."""
     return [
         (
-            account.id,
+            account.id.rpartition("/")[0],
+            "USD" if account.unit is Unit.MICRO_USD else account.unit,
             *(
                 _amount(amount, account.unit)
                 for amount in (account.limit, account.settled, account.held, account.free)
@@ -99,7 +100,11 @@ def account_rows(accounts: Sequence[AccountStatus]) -> list[tuple[str, ...]]:
 
 
 def _amount(amount: int, unit: Unit) -> str:
-    return usd_text(amount) if unit is Unit.MICRO_USD else str(amount)
+    return _usd(amount) if unit is Unit.MICRO_USD else str(amount)
+
+
+def _usd(amount_micro_usd: int) -> str:
+    return usd_text(amount_micro_usd).removesuffix(" USD")
 
 
 def _print_by(loaded: Loaded, by: str, days: int, *, is_json: bool) -> int:
@@ -111,7 +116,7 @@ def _print_by(loaded: Loaded, by: str, days: int, *, is_json: bool) -> int:
         print_json({"by": by, "since": iso(since), "spend": rows})
         return 0
     print(f"since {iso(since)}")
-    titles = (by.upper(), "SPENT>", "HELD>") + (() if is_day else ("CALLS>", "TOKENS>"))
+    titles = (by.upper(), "SPENT USD>", "HELD USD>") + (() if is_day else ("CALLS>", "TOKENS>"))
     print_table(titles, [_as_row(one, is_day=is_day) for one in spent])
     return 0
 
@@ -126,7 +131,7 @@ def _as_json(one: Spent, *, is_day: bool) -> dict[str, object]:
 
 
 def _as_row(one: Spent, *, is_day: bool) -> tuple[str, ...]:
-    row = (one.key or "(none)", usd_text(one.cost), usd_text(one.held))
+    row = (one.key or "(none)", _usd(one.cost), _usd(one.held))
     return row if is_day else (*row, str(one.holds), str(one.tokens))
 
 

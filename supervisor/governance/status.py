@@ -197,7 +197,7 @@ def _daemon(row: _DaemonRow | None, now: datetime, around: Surroundings) -> Daem
         is_running=holder is not None,
         state="dead" if is_dead else row.state,
         boot_id=row.boot_id,
-        pid=row.pid,
+        pid=(holder.pid if holder else 0) or row.pid,
         host=row.host,
         listen=holder.listen if holder else "",
         started_at=iso(from_us(row.started_at)),

@@ -88,20 +88,21 @@ def _prepare(
     connection: sqlite3.Connection, *, path: Path, now_us: int, is_read_only: bool
 ) -> None:
     try:
+        has_tables = _is_ours(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
         if not is_read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             # FULL: a spent cent is on disk before its call starts.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_KEPT}")
-        _migrate(connection, path, now_us=now_us, is_read_only=is_read_only)
+        applied = _applied(connection) if has_tables else []
+        _migrate(connection, path, applied, now_us=now_us, is_read_only=is_read_only)
     except sqlite3.Error as error:
         raise translate(error, path) from error
 
 
-def _migrate(
-    connection: sqlite3.Connection, path: Path, *, now_us: int, is_read_only: bool
-) -> None:
+def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether there are tables, before anything is changed; all of them must be ours."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if tables and application_id != _APPLICATION_ID:
@@ -110,7 +111,17 @@ def _migrate(
             what="is a database, but not one of the supervisor's; nothing was changed",
             fix="set [supervisor] database to another file",
         )
-    applied = _applied(connection) if tables else []
+    return bool(tables)
+
+
+def _migrate(
+    connection: sqlite3.Connection,
+    path: Path,
+    applied: list[migrate.Applied],
+    *,
+    now_us: int,
+    is_read_only: bool,
+) -> None:
     todo = migrate.pending(migrate.available(DIALECT), applied, store=str(path))
     if todo and is_read_only:
         raise StoreUnavailable(

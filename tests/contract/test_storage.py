@@ -203,6 +203,8 @@ async def test_every_statement_that_the_code_names_exists_and_none_is_left_over(
     named = set(statements.load("sqlite"))
     used = {name for name in named if f'"{name}"' in sources}
     files = {name.partition(".")[0] for name in named}
+    stems = re.findall(rf'f"((?:{"|".join(files)})\.[a-z_]+)\{{', sources)
+    used |= {name for name in named if name.startswith(tuple(stems))}
     mentioned = set(re.findall(rf'"((?:{"|".join(files)})\.[a-z_]+)"', sources))
     assert mentioned <= named
     assert named == used

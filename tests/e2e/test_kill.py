@@ -37,6 +37,10 @@ def sigterm(_site: Installation, daemon: RunningDaemon) -> None:
     daemon.signal(signal.SIGTERM)
 
 
+def sigint(_site: Installation, daemon: RunningDaemon) -> None:
+    daemon.signal(signal.SIGINT)
+
+
 def post_kill(_site: Installation, daemon: RunningDaemon) -> None:
     answer = daemon.post("/kill", {"scope": "system", "why": "a test", "command_id": "kill-1"})
     assert answer.status_code == 200, answer.text
@@ -93,6 +97,7 @@ def wait_for_end(site: Installation, outcome: str = "cancelled") -> None:
         (stop_command, True),
         (post_stop, True),
         (sigterm, True),
+        (sigint, True),
         (kill_command, False),
         (post_kill, False),
     ],

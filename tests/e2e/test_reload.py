@@ -132,6 +132,23 @@ def test_stop_over_http_works_after_a_reload_that_names_another_state_directory(
     assert daemon.wait(5) == 0
 
 
+def test_signals_are_obeyed_while_a_reload_waits_for_the_tick_of_a_worker_that_is_gone(
+    installation: Installation, billing: BillingServer
+) -> None:
+    billing.script({"latency_s": 60.0})
+    tables = {**one_call(billing, cap_usd=0.02), "supervisor": {"grace_s": 60.0}}
+    installation.configure(tables)
+    daemon = installation.start_ready()
+    wait_until(billing.bills, what="a call is in flight")
+    installation.configure({**tables, "worker": {}})
+    reload(installation, daemon, "configuration_changed")
+    daemon.signal(signal.SIGTERM)
+    wait_until(lambda: installation.log_lines("stopping"), what="it drains", within_s=5)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait(5) == 0
+    assert installation.outcomes("agent") == ["cancelled"]
+
+
 def test_workers_come_and_go_with_a_reload(
     installation: Installation, billing: BillingServer
 ) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +27,21 @@ sys.stdin.read()
 """
 
 
+ASK = """
+import select, sys
+from pathlib import Path
+from supervisor.lock import running_holder
+print("asking", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    running_holder(Path(sys.argv[1]))
+"""
+
+
 @contextmanager
-def another_process(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """Let another process hold the lock."""
+def running(script: str, state_dir: Path, *, says: str) -> Iterator[subprocess.Popen[str]]:
+    """Run another process until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(state_dir)],
+        [sys.executable, "-c", script, str(state_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -42,7 +50,7 @@ def another_process(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
     assert process.stdout
     assert process.stdin
     try:
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == f"{says}\n"
         yield process
     finally:
         process.stdin.close()
@@ -55,7 +63,7 @@ def holder() -> Holder:
 
 
 def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
-    with another_process(tmp_path) as other:
+    with running(HOLD, tmp_path, says="held") as other:
         with pytest.raises(AlreadyRunning, match=f"running on it with pid {other.pid}") as caught:
             acquire(tmp_path)
         assert str(tmp_path) in caught.value.subject
@@ -66,14 +74,14 @@ def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Path) -> 
 
 
 def test_a_process_that_ended_holds_nothing(tmp_path: Path) -> None:
-    with another_process(tmp_path):
+    with running(HOLD, tmp_path, says="held"):
         pass
     assert running_holder(tmp_path) is None
     acquire(tmp_path).release()
 
 
 def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
-    with another_process(tmp_path) as other:
+    with running(HOLD, tmp_path, says="held") as other:
         other.send_signal(signal.SIGKILL)
         other.wait(10)
         assert running_holder(tmp_path) is None
@@ -154,23 +162,11 @@ def test_a_directory_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_asking_who_holds_it_never_turns_a_starting_daemon_away(tmp_path: Path) -> None:
     acquire(tmp_path).release()
-    is_over = threading.Event()
-
-    def ask() -> None:
-        while not is_over.is_set():
-            running_holder(tmp_path)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
     refused = 0
-    try:
-        for _ in range(2_000):
-            with contextlib.ExitStack() as held:
-                try:
-                    held.callback(acquire(tmp_path).release)
-                except AlreadyRunning:
-                    refused += 1
-    finally:
-        is_over.set()
-        asking.join()
+    with running(ASK, tmp_path, says="asking"):
+        for _ in range(20_000):
+            try:
+                acquire(tmp_path).release()
+            except AlreadyRunning:
+                refused += 1
     assert refused == 0

@@ -13,13 +13,6 @@ INSERT INTO events (
 UPDATE sessions SET last_seq = :last_seq, last_hash = :last_hash, counters = :counters
 WHERE id = :session_id AND summary IS NULL
 
--- name: of_session
-SELECT position, session_id, seq, at, kind, actor, correlation_id, command_id, state_bearing,
-    payload, hash
-FROM events
-WHERE session_id = :session_id
-ORDER BY seq
-
 -- Every filter that is NULL lets all rows through; the page ends at :rows_max.
 -- name: after
 SELECT position, session_id, seq, at, kind, actor, correlation_id, command_id, state_bearing,

@@ -13,12 +13,6 @@ SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at,
 FROM accounts
 WHERE id = :id
 
--- name: accounts
-SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
-    exhausted_at
-FROM accounts
-ORDER BY id
-
 -- Accounts whose period goes on, for `supervisor spend` and /metrics.
 -- name: current_accounts
 SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,

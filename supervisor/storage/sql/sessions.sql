@@ -25,9 +25,6 @@ WHERE (:worker IS NULL OR worker = :worker)
 ORDER BY opened_at DESC, id
 LIMIT :rows_max
 
--- name: all_ids
-SELECT id FROM sessions ORDER BY opened_at, id
-
 -- name: open
 INSERT INTO sessions (
     id, worker, window_start, window_end, execution_mode, status, opened_at, received_note

@@ -62,10 +62,5 @@ WHERE status = 'open' AND boot_id <> :boot_id
 ORDER BY id
 LIMIT :rows_max
 
--- name: ticks_of_session
-SELECT outcome AS key, count(*) AS number FROM ticks
-WHERE worker = :worker AND session_id = :session_id AND outcome IS NOT NULL
-GROUP BY outcome ORDER BY outcome
-
 -- name: recovered
 UPDATE workers SET last_outcome = 'recovered', last_progress_at = :now WHERE name = :name

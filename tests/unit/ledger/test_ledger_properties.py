@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from supervisor.governance.audit import audit
 from supervisor.ledger.accounts import Unit
-from supervisor.ledger.holds import Account, Hold
+from supervisor.ledger.holds import Account, Hold, find_account
 from supervisor.ledger.periods import Period
 from tests.unit.ledger.test_ledger import Till, budget, budgets
 
@@ -94,7 +94,9 @@ class LedgerMachine(RuleBasedStateMachine):
         assert placed == sorted(placed)
 
     def _accounts(self) -> list[Account]:
-        return self.till.store.write(lambda tx: tx.rows("ledger.accounts", Account))
+        ids = self.till.store.connection.execute("SELECT id FROM accounts").fetchall()
+        found = [self.till.store.write(find_account, account_id) for (account_id,) in ids]
+        return [account for account in found if account is not None]
 
     def teardown(self) -> None:
         report = self.till.store.write(audit)

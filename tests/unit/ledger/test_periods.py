@@ -75,9 +75,7 @@ def test_a_name_never_comes_again(
 ) -> None:
     later = moment + timedelta(seconds=later_s)
     _, end = bounds(period, moment, zone)
-    is_same = period_key(period, later, timezone=zone) == period_key(
-        period, moment, timezone=zone
-    )
+    is_same = period_key(period, later, timezone=zone) == period_key(period, moment, timezone=zone)
     assert is_same == (later < end)
 
 
@@ -92,9 +90,7 @@ def test_a_key_does_not_depend_on_how_the_moment_is_written(
     period: Period, moment: datetime, zone: ZoneInfo
 ) -> None:
     elsewhere = moment.astimezone(ZoneInfo("Asia/Tokyo"))
-    assert period_key(period, elsewhere, timezone=zone) == period_key(
-        period, moment, timezone=zone
-    )
+    assert period_key(period, elsewhere, timezone=zone) == period_key(period, moment, timezone=zone)
 
 
 def test_the_hour_that_comes_twice_in_autumn_is_two_periods() -> None:
