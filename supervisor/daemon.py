@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -85,6 +86,7 @@ class Daemon:
             self.kernel,
             intensity=build_intensity(loaded.config),
             grace_s=section.grace_s,
+            kill_latency_s=section.kill_latency_s,
             timezone=loaded.timezone,
         )
         timeouts_s = {name: w.tick_timeout_s for name, w in loaded.config.worker.items()}
@@ -153,6 +155,7 @@ class Daemon:
         SIGTERM and the STOP file end the tick as they do in the daemon.
         """
         plan = build_plan(self._loaded, worker)
+        self._why_stopped = f"one tick of {worker} is over"
         await self._begin([plan])
         await self._recover()
         outcome = Outcome.CANCELLED
@@ -287,6 +290,19 @@ class Daemon:
         await self._workforce.stop(supervision)
         await heartbeat.beat()
         await supervision.stop()
+        abandoned = supervision.abandoned()
+        if abandoned:
+            await self._leave_behind(abandoned)
+
+    async def _leave_behind(self, abandoned: list[str]) -> None:
+        """End this process although a worker swallows its cancellation: a stop is a stop.
+
+        Its tick stays open in the store, and recovery closes it at the next start.
+        """
+        self._log.error("worker_swallows_cancellation", workers=abandoned)
+        await self._end()
+        await self._database.close()
+        os._exit(EXIT_STOPPED)
 
     async def _end(self) -> None:
         origin = self._origin()
@@ -303,6 +319,8 @@ class Daemon:
 
     async def _reload(self, supervision: Supervision) -> None:
         """Take up a changed config; an invalid one leaves everything as it is and says why."""
+        if self._stop_asked.is_set():
+            return
         try:
             loaded = load(self._loaded.path)
             plans = {name: build_plan(loaded, name) for name in loaded.config.worker}

@@ -22,7 +22,6 @@ _LEVELS: dict[str, int] = {
     "cycle_recovered": logging.WARNING,
     "call_refused": logging.WARNING,
     "worker_crashed": logging.WARNING,
-    "session_paused": logging.WARNING,
     "budget_warning": logging.WARNING,
     "kill_switch_engaged": logging.WARNING,
     "kill_switch_released": logging.WARNING,

@@ -40,7 +40,8 @@ class Child:
     """A long-lived coroutine.
 
     `run` returns when `stop` has asked it to, or when its work is over; what it raises is a
-    crash. `stop` must not block; after it the child has `grace_s` seconds before it is cancelled.
+    crash. `stop` must not block; after it the child has `grace_s` seconds before it is cancelled,
+    and `abandon_s` more before it is left behind.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Child:
     intensity: Intensity
     stop: Callable[[], None] = lambda: None
     grace_s: float = 0.0
+    abandon_s: float = 10.0
     on_giving_up: OnGivingUp = OnGivingUp.ESCALATE
 
 
@@ -86,6 +88,7 @@ class Supervision:
         self._on_crash = on_crash
         self._running: list[_Running] = []
         self._draining: list[_Running] = []
+        self._stopped: list[_Running] = []
         self._is_hurried = False
 
     def start(self, child: Child) -> None:
@@ -98,6 +101,7 @@ class Supervision:
         """Stop every child, the last one first, each within its grace."""
         while self._running:
             running = self._running.pop()
+            self._stopped.append(running)
             running.ask_to_stop()
             await running.end_within(running.child.grace_s)
 
@@ -106,12 +110,17 @@ class Supervision:
         chosen = [running for running in self._running if running.child.name in names]
         self._running = [running for running in self._running if running not in chosen]
         self._draining = chosen
+        self._stopped.extend(chosen)
         for running in chosen:
             running.ask_to_stop()
         async with anyio.create_task_group() as tasks:
             for running in chosen:
                 grace_s = 0.0 if self._is_hurried else running.child.grace_s
                 tasks.start_soon(running.end_within, grace_s)
+
+    def abandoned(self) -> list[str]:
+        """Return the children that were cancelled and have not ended: they swallow it."""
+        return [running.child.name for running in self._stopped if not running.ended.is_set()]
 
     def hurry(self) -> None:
         """Leave no grace to children that stop together, now or later."""
@@ -186,5 +195,5 @@ class _Running:
         with anyio.move_on_after(grace_s):
             await self.ended.wait()
         self.scope.cancel()
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(self.child.abandon_s, shield=True):
             await self.ended.wait()

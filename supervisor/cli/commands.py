@@ -33,4 +33,5 @@ COMMANDS = {
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
+    "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

@@ -48,17 +48,21 @@ def adopt_or_rotate(tx: Transaction, plan: SessionPlan, origin: Origin) -> Sessi
 
     Both steps of a rotation are in the caller's transaction, and a session's id is its worker
     and its window's start: a crash or a second start never makes a second one (requirement S3).
-    A session that was paused because the daemon stopped goes on; one that a person paused stays.
+    A session that was paused because the daemon stopped goes on. One that is paused for a person
+    stays, also past its window: a rotation must not resume what only a person may.
 
     Returns None only where the window's session is over already, because the clock went back.
     """
     current = open_session_of(tx, plan.worker)
     if current is None:
         return _open(tx, plan, origin, previous=None)
+    is_paused = current.status is SessionStatus.PAUSED
+    if is_paused and current.why != DAEMON_STOPPED:
+        return current
     if is_due(current, origin.at):
         close_session(tx, current, origin)
         return _open(tx, plan, origin, previous=find_session(tx, current.id))
-    if current.status is SessionStatus.PAUSED and current.why == DAEMON_STOPPED:
+    if is_paused:
         return resume_session(tx, current, origin, why="daemon started")
     return current
 

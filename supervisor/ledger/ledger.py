@@ -183,7 +183,7 @@ def _same(hold_id: str, field: str, before: object, now: object) -> None:
     if before != now:
         raise CommandConflict(
             subject=f"hold {hold_id}",
-            what=f"was placed before with {field} {before!r}, asked for now with {now!r}",
+            what=f"has {field} {before!r}, asked for now with {now!r}; nothing was done",
             fix="use a fresh command id for another call",
         )
 

@@ -16,17 +16,26 @@ from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import WorkerCrashed
 
 _ERROR_MAX = 500
+#: What a cancelled tick may take to record its end while the store is locked by somebody else.
+_RECORD_S = 6.0
 
 
 class Workforce:
     """Every worker's loop. Written only by the daemon's task and by the crashes it is told of."""
 
     def __init__(
-        self, kernel: Kernel, *, intensity: Intensity, grace_s: float, timezone: ZoneInfo
+        self,
+        kernel: Kernel,
+        *,
+        intensity: Intensity,
+        grace_s: float,
+        kill_latency_s: float,
+        timezone: ZoneInfo,
     ) -> None:
         self._kernel = kernel
         self._intensity = intensity
         self._grace_s = grace_s
+        self._abandon_s = kill_latency_s + _RECORD_S
         self._timezone = timezone
         self._loops: dict[str, WorkerLoop] = {}
         self.failed: set[str] = set()
@@ -41,6 +50,7 @@ class Workforce:
                 run=loop.run,
                 stop=loop.stop,
                 grace_s=self._grace_s,
+                abandon_s=self._abandon_s,
                 intensity=self._intensity,
                 on_giving_up=OnGivingUp.LEAVE,
             )

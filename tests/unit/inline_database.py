@@ -25,6 +25,7 @@ class InlineDatabase:
         for migration in migrate.available("sqlite"):
             self._connection.executescript(migration.sql)
         self._listeners: list[Callable[[Sequence[object]], None]] = []
+        self._failed_writes = 0
         self.failures = 0
         self.foreign_commits: list[bool] = []
 
@@ -41,6 +42,7 @@ class InlineDatabase:
         except Exception as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            self._failed_writes += isinstance(error, StoreUnavailable)
             answer.set_exception(error)
             return answer
         for listener in self._listeners:
@@ -67,6 +69,9 @@ class InlineDatabase:
 
     def size_bytes(self) -> int:
         return 0
+
+    def write_failures(self) -> int:
+        return self._failed_writes
 
     async def close(self) -> None:
         self.disconnect()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from zoneinfo import ZoneInfo
 
@@ -99,12 +99,14 @@ def _again(store: DirectStore, session: Session) -> Session:
     return found
 
 
-def test_a_session_that_a_person_paused_is_not_resumed_by_a_start() -> None:
+def test_a_session_paused_for_a_person_is_resumed_neither_by_a_start_nor_by_its_window() -> None:
     store, session = opened()
     store.write(pause_session, session, ORIGIN, why="spend cap")
-    adopted = store.write(adopt_or_rotate, PLAN, ORIGIN)
-    assert adopted is not None
-    assert adopted.status is SessionStatus.PAUSED
+    for later in (timedelta(0), timedelta(hours=5)):
+        origin = Origin(at=NOW + later, actor="t")
+        adopted = store.write(adopt_or_rotate, PLAN, origin)
+        assert adopted is not None
+        assert (adopted.id, adopted.status) == (session.id, SessionStatus.PAUSED)
     store.close()
 
 
