@@ -2,14 +2,14 @@
 
 from supervisor import Context, Outcome
 
+TASK = {"role": "system", "content": "Make a short plan for today of this list."}
+
 
 async def run(ctx: Context) -> Outcome | None:
     todo = (ctx.config_dir / str(ctx.options["file"])).read_text(encoding="utf-8")
     if todo == ctx.state.get("planned"):
         return Outcome.NOOP  # nothing new: no call, no cost
-    reply = await ctx.model.complete(
-        f"Make a short plan for today of this list:\n\n{todo}", max_tokens=300, purpose="plan"
-    )
+    reply = await ctx.model.complete([TASK, {"role": "user", "content": todo}], max_tokens=300)
     ctx.report("Plan for today", reply.text, name=f"plan-{ctx.clock.now():%Y-%m-%d}")
-    ctx.state["planned"] = todo  # durable, and kept only if this tick ends well
+    ctx.state["planned"] = todo  # durable; not kept if this tick raises
     return Outcome.OK

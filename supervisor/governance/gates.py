@@ -14,7 +14,7 @@ from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.ledger.accounts import Budgets, Call, Unit
-from supervisor.ledger.holds import Account, find_account
+from supervisor.ledger.holds import Account, find_accounts
 from supervisor.ledger.ledger import refusal
 from supervisor.ledger.limits import ledger_now
 from supervisor.storage.database import Transaction
@@ -82,14 +82,24 @@ def first_refusal(situation: Situation) -> Refusal | None:
     return next((no for gate in GATES if (no := gate(situation)) is not None), None)
 
 
+class _Alarms(msgspec.Struct, frozen=True):
+    """Whether there is anything to read: most of the time there is not."""
+
+    latches: int
+    breaker: str | None
+
+
 def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
     """Read what the gates of a paid call look at; its accounts are checked by the hold."""
+    name = worker_breaker(worker)
+    alarms = tx.row("governance.alarms", _Alarms, breaker=name)
+    assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
         worker=worker,
         session=open_session_of(tx, worker),
-        latches=engaged(tx),
-        breaker=find_breaker(tx, worker_breaker(worker)),
+        latches=engaged(tx) if alarms.latches else (),
+        breaker=find_breaker(tx, name) if alarms.breaker else None,
     )
 
 
@@ -100,6 +110,5 @@ def look_at_accounts(
     session_id = situation.session.id if situation.session else ""
     call = Call(worker=situation.worker, session_id=session_id, model=model)
     keys = budgets.accounts(call, ledger_now(tx, situation.now))
-    found = [find_account(tx, key.id) for key in keys]
-    accounts = [account for account in found if account is not None]
+    accounts = find_accounts(tx, [key.id for key in keys])
     return msgspec.structs.replace(situation, accounts=accounts, is_free=is_free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -112,3 +113,13 @@ def find_hold(tx: Transaction, hold_id: str) -> Hold | None:
 def find_account(tx: Transaction, account_id: str) -> Account | None:
     """Return an account by its id."""
     return tx.row("ledger.account", Account, id=account_id)
+
+
+def find_accounts(tx: Transaction, account_ids: Sequence[str]) -> list[Account]:
+    """Return those of the accounts that have been opened, ordered by id."""
+    return tx.rows("ledger.some_accounts", Account, ids=id_list(account_ids))
+
+
+def id_list(ids: Sequence[str]) -> str:
+    """Return ids as the one parameter that a statement takes for a list: a JSON array."""
+    return msgspec.json.encode(ids).decode()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+
+import msgspec
 
 from supervisor.clock import from_us, to_us
 from supervisor.errors import BudgetExceeded, CommandConflict
@@ -18,6 +20,7 @@ from supervisor.ledger.holds import (
     Metering,
     find_account,
     find_hold,
+    id_list,
 )
 from supervisor.ledger.limits import ledger_moment, open_if_new
 from supervisor.storage.database import Transaction
@@ -37,34 +40,49 @@ def reserve(
     if placed is not None:
         return _same_hold(placed, request)
     moment = ledger_moment(tx, journal.origin.at)
-    accounts = budgets.accounts(request.call, moment)
-    held: list[AccountKey] = []
-    for key in accounts:
-        amount = request.amounts.of(key.unit)
-        account = _hold_on(tx, key, amount)
-        if account is None and open_if_new(tx, journal, key, budgets, moment):
-            account = _hold_on(tx, key, amount)
-        if account is None:
+    keys = budgets.accounts(request.call, moment)
+    held = _hold_on(tx, keys, request.amounts)
+    missing = [key for key in keys if key.id not in held]
+    opened = [key for key in missing if open_if_new(tx, journal, key, budgets, moment)]
+    held |= _hold_on(tx, opened, request.amounts)
+    for key in missing:
+        if key.id not in held:
             _undo(tx, held, request.amounts)
-            return _refuse(tx, key, amount)
-        held.append(key)
+            return _refuse(tx, key, request.amounts)
+    for account in held.values():
         _warn_once(tx, journal, account, budgets.warn_ratio)
-    return _place(tx, journal, request, accounts, moment)
+    return _place(tx, journal, request, keys, moment)
 
 
-def _hold_on(tx: Transaction, key: AccountKey, amount: int) -> Account | None:
-    return tx.row("ledger.hold_on_account", Account, id=key.id, amount=amount)
+def _hold_on(tx: Transaction, keys: Sequence[AccountKey], amounts: Amounts) -> dict[str, Account]:
+    """Hold the amounts on every account where they fit, and return those by their id."""
+    if not keys:
+        return {}
+    accounts = tx.rows(
+        "ledger.hold_on_accounts",
+        Account,
+        ids=id_list([key.id for key in keys]),
+        cost=amounts.cost,
+        tokens=amounts.tokens,
+        actions=amounts.actions,
+    )
+    return {account.id: account for account in accounts}
 
 
-def _undo(tx: Transaction, held: Sequence[AccountKey], amounts: Amounts) -> None:
-    for key in held:
-        tx.run("ledger.unhold_on_account", id=key.id, amount=amounts.of(key.unit))
+def _undo(tx: Transaction, held: Iterable[str], amounts: Amounts) -> None:
+    tx.run(
+        "ledger.unhold_on_accounts",
+        ids=id_list(list(held)),
+        cost=amounts.cost,
+        tokens=amounts.tokens,
+        actions=amounts.actions,
+    )
 
 
-def _refuse(tx: Transaction, key: AccountKey, amount: int) -> BudgetExceeded:
+def _refuse(tx: Transaction, key: AccountKey, amounts: Amounts) -> BudgetExceeded:
     account = find_account(tx, key.id)
     assert account is not None, f"account {key.id} was opened before it refused"
-    return refusal(account, amount)
+    return refusal(account, amounts.of(key.unit))
 
 
 def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded) -> None:
@@ -261,33 +279,12 @@ def reconcile(tx: Transaction, journal: Journal, hold: Hold, cost: int) -> None:
         _same(hold.id, "cost", stored.cost_settled, cost)
         return
     _same(hold.id, "end", stored.status.value, HoldStatus.FORFEITED.value)
-    actual = Amounts(cost=cost, tokens=stored.tokens_settled, actions=stored.actions_settled)
-    tx.run(
-        "ledger.end_hold",
-        id=hold.id,
-        status=HoldStatus.SETTLED,
-        now=to_us(journal.origin.at),
-        cost=cost,
-        tokens=actual.tokens,
-        actions=actual.actions,
-        why=f"reconciled by {journal.origin.actor}",
-    )
-    for account_id in stored.accounts:
-        if account_id.endswith(f"/{Unit.MICRO_USD}"):
-            _correct(tx, journal, account_id, before=stored.cost_settled, now=cost)
+    actual = msgspec.structs.replace(stored.settled, cost=cost)
+    why = f"reconciled by {journal.origin.actor}"
+    _turn(tx, journal, stored, HoldStatus.SETTLED, actual, why=why)
+    difference = Amounts(cost=cost - stored.cost_settled)
+    _move(tx, journal, stored, held=Amounts(), settled=difference)
     journal.add(kinds.HoldReconciled(hold=hold.id, cost_before=stored.cost_settled, cost=cost))
-
-
-def _correct(tx: Transaction, journal: Journal, account_id: str, *, before: int, now: int) -> None:
-    account = tx.row("ledger.correct_account", Account, id=account_id, before=before, actual=now)
-    assert account is not None, f"account {account_id} is gone"
-    if now > before and account.used > account.limit_amount:
-        excess = account.used - account.limit_amount
-        journal.add(
-            kinds.AccountOverrun(
-                account=account_id, overrun=excess, why="a call cost more than its hold"
-            )
-        )
 
 
 def forfeit_open(tx: Transaction, journal: Journal, *, worker: str, tick: int, why: str) -> None:
@@ -300,43 +297,54 @@ def _end(
     tx: Transaction, journal: Journal, hold: Hold, status: HoldStatus, actual: Amounts, *, why: str
 ) -> bool:
     """Move the money and return True, or return False if the hold has ended just so before."""
-    stored = find_hold(tx, hold.id)
-    assert stored is not None, f"hold {hold.id} was never placed"
-    if stored.status is not HoldStatus.OPEN:
+    is_first = _turn(tx, journal, hold, status, actual, why=why)
+    if not is_first:
+        stored = find_hold(tx, hold.id)
+        assert stored is not None, f"hold {hold.id} was never placed"
         _same(hold.id, "end", stored.status.value, status.value)
         _same(hold.id, "amounts", stored.settled, actual)
         return False
-    tx.run(
-        "ledger.end_hold",
+    _move(tx, journal, hold, held=hold.held, settled=actual)
+    return True
+
+
+def _turn(
+    tx: Transaction, journal: Journal, hold: Hold, to: HoldStatus, actual: Amounts, *, why: str
+) -> bool:
+    """Give the hold another status, unless it has left the one that it is known by."""
+    changed = tx.run(
+        "ledger.turn_hold",
         id=hold.id,
-        status=status,
+        before=hold.status,
+        status=to,
         now=to_us(journal.origin.at),
         cost=actual.cost,
         tokens=actual.tokens,
         actions=actual.actions,
         why=why,
     )
-    for account_id in stored.accounts:
-        _end_on_account(tx, journal, account_id, stored.held, actual)
-    return True
+    return changed == 1
 
 
-def _end_on_account(
-    tx: Transaction, journal: Journal, account_id: str, held: Amounts, actual: Amounts
+def _move(
+    tx: Transaction, journal: Journal, hold: Hold, *, held: Amounts, settled: Amounts
 ) -> None:
-    unit = Unit(account_id.rpartition("/")[2])
-    account = tx.row(
-        "ledger.end_on_account",
+    """Take `held` off what the hold's accounts hold, and add `settled` to what they have spent."""
+    accounts = tx.rows(
+        "ledger.move_on_accounts",
         Account,
-        id=account_id,
-        held=held.of(unit),
-        settled=actual.of(unit),
+        ids=id_list(hold.accounts),
+        cost_held=held.cost,
+        tokens_held=held.tokens,
+        actions_held=held.actions,
+        cost=settled.cost,
+        tokens=settled.tokens,
+        actions=settled.actions,
     )
-    assert account is not None, f"account {account_id} is gone"
-    if actual.of(unit) > held.of(unit) and account.used > account.limit_amount:
-        excess = account.used - account.limit_amount
-        journal.add(
-            kinds.AccountOverrun(
-                account=account_id, overrun=excess, why="a call cost more than its hold"
-            )
-        )
+    assert len(accounts) == len(hold.accounts), f"hold {hold.id} has lost an account"
+    for account in accounts:
+        has_grown = settled.of(account.unit) > held.of(account.unit)
+        if has_grown and account.used > account.limit_amount:
+            excess = account.used - account.limit_amount
+            why = "a call cost more than its hold"
+            journal.add(kinds.AccountOverrun(account=account.id, overrun=excess, why=why))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -144,7 +143,6 @@ def _show_environment(path: Path) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_bytes(shown.stdout)
     fresh.replace(path)
-    os.sync()
 
 
 def _option(ctx: Context, name: str) -> int:

@@ -58,7 +58,7 @@ CALL_TOKENS = 100
 CALL_MICRO_USD = MICRO_USD_PER_TOKEN * CALL_TOKENS
 PRICE = {"input_usd_per_mtok": 0.0, "output_usd_per_mtok": float(MICRO_USD_PER_TOKEN)}
 
-_START_S = 20.0
+_STOP_S = 20.0
 _PROMPT_TOKENS = 7
 
 
@@ -107,7 +107,7 @@ def running_billing_server(folder: Path) -> Iterator[BillingServer]:
         assert process.stdin
         assert process.stdout
         try:
-            # It answers or ends: its own start is bounded below.
+            # It answers or ends, so that this line comes or is empty.
             port = int(process.stdout.readline())
             yield BillingServer(f"http://127.0.0.1:{port}/v1", bills, steps)
         finally:
@@ -117,7 +117,7 @@ def running_billing_server(folder: Path) -> Iterator[BillingServer]:
 
 def _end(process: subprocess.Popen[str]) -> None:
     try:
-        process.wait(_START_S)
+        process.wait(_STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
 
@@ -205,27 +205,23 @@ class _Handler(BaseHTTPRequestHandler):
                 threading.Event().wait()
 
     def _answer(self, status: int, body: bytes, *, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
+        self._begin(status, headers or {}, length=len(body))
         self.wfile.write(body)
 
     def _close_in_mid_body(self, body: bytes) -> None:
-        self._answer_head(len(body))
+        self._begin(200, {}, length=len(body))
         self.wfile.write(body[: len(body) // 2])
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _answer_head(self, length: int) -> None:
-        self.send_response(200)
+    def _begin(self, status: int, headers: dict[str, str], *, length: int) -> None:
+        self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(length))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Say nothing: the bills are the record."""

@@ -174,6 +174,16 @@ class Installation:
         assert isinstance(beat, dict)
         return beat
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from writing to the store while the block runs."""
+        connection = sqlite3.connect(self.store, isolation_level=None, timeout=PATIENCE_S)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+        finally:
+            connection.close()
+
     def check_audit(self) -> None:
         """Assert that events and balances prove each other, and that nothing is held any more."""
         audited = self.supervisor("audit")

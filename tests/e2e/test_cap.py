@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -16,28 +16,41 @@ CAP_MICRO_USD = 1_000_000
 CALLERS = 32
 
 
-def callers(billing: BillingServer, *, cap_usd: float = 1.0, number: int = CALLERS) -> Tables:
-    """Return a config whose worker calls until it is refused, from many tasks at once."""
+def callers(
+    billing: BillingServer,
+    *,
+    cap_usd: float = 1.0,
+    number: int = CALLERS,
+    run: str = "agents:calls_until_refused",
+) -> Tables:
+    """Return a config whose worker calls from many tasks at once, until it is refused."""
+    agent = {
+        "run": run,
+        "model": "paid/model",
+        "every_s": 3600.0,
+        "options": {"callers": number},
+    }
     return {
         "spend": {"daily_cap_usd": cap_usd},
         "providers": {"paid": billing.provider()},
-        "worker": {
-            "agent": {
-                "run": "agents:calls_until_refused",
-                "model": "paid/model",
-                "every_s": 3600.0,
-                "options": {"callers": number},
-            }
-        },
+        "worker": {"agent": agent},
     }
 
 
-def one_call(billing: BillingServer, *, cap_usd: float, on_cap: str = "wait") -> Tables:
-    """Return a config whose worker makes a call each tick, many ticks a second."""
+def one_call(
+    billing: BillingServer,
+    *,
+    cap_usd: float,
+    on_cap: str = "wait",
+    every_s: float = 0.05,
+    workers: Sequence[str] = ("agent",),
+) -> Tables:
+    """Return a config whose workers make a call each tick, many ticks a second."""
+    worker = {"run": "agents:calls_once", "model": "paid/model", "every_s": every_s}
     return {
         "spend": {"daily_cap_usd": cap_usd, "on_cap": on_cap},
         "providers": {"paid": billing.provider()},
-        "worker": {"agent": {"run": "agents:calls_once", "model": "paid/model", "every_s": 0.05}},
+        "worker": dict.fromkeys(workers, worker),
     }
 
 
@@ -119,9 +132,8 @@ def test_cap_of_0_blocks_every_paid_call(
 def test_refusal_that_nobody_catches_in_a_task_group_is_no_crash(
     installation: Installation, billing: BillingServer
 ) -> None:
-    tables = callers(billing, cap_usd=0.05, number=8)
-    agent = {**tables["worker"]["agent"], "run": "agents:calls_in_a_group"}  # type: ignore[dict-item] # TOML tables of many kinds
-    installation.configure({**tables, "worker": {"agent": agent}})
+    run = "agents:calls_in_a_group"
+    installation.configure(callers(billing, cap_usd=0.05, number=8, run=run))
     daemon = installation.start_ready()
     wait_until(lambda: installation.outcomes("agent")[:1] not in ([], [None]), what="tick 1 ended")
     assert installation.outcomes("agent")[0] == "refused"
@@ -145,10 +157,12 @@ def test_account_that_is_used_up_to_the_last_cent_is_reported_once(
     installation: Installation, billing: BillingServer
 ) -> None:
     installation.configure(one_call(billing, cap_usd=0.02))
-    for life in (1, 2):
-        daemon = installation.start_ready()
-        wait_until(lambda: installation.outcomes("agent")[1 + life :], what="it was looked at")  # noqa: B023 - asked in this turn
-        assert daemon.stop() == 0
+    first = installation.start_ready()
+    wait_until(lambda: "skipped" in installation.outcomes("agent"), what="the cap was met")
+    assert first.stop() == 0
+    second = installation.start_ready()
+    wait_until(lambda: len(installation.outcomes("agent")) == 4, what="it was met again")
+    assert second.stop() == 0
     assert installation.outcomes("agent") == ["ok", "ok", "skipped", "skipped"]
     assert installation.settled_today() == 20_000
     assert len(installation.events("budget_exhausted")) == 1
@@ -171,9 +185,10 @@ def test_cap_that_only_calls_in_flight_fill_does_not_stop_the_daemon(
 ) -> None:
     # The first holds the whole cap and will be turned away: nothing of it is ever spent.
     billing.script({"does": "rate_limited", "latency_s": 1.0}, {})
-    tables = one_call(billing, cap_usd=0.01, on_cap="stop")
-    agent = {**tables["worker"]["agent"], "every_s": 0.3}  # type: ignore[dict-item] # TOML tables of many kinds
-    installation.configure({**tables, "worker": {"one": agent, "two": agent}})
+    workers = ("one", "two")
+    installation.configure(
+        one_call(billing, cap_usd=0.01, on_cap="stop", every_s=0.3, workers=workers)
+    )
     daemon = installation.start_ready()
     wait_until(lambda: len(billing.bills()) == 2, what="the second call was made", within_s=5)
     assert daemon.wait() == 0

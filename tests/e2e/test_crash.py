@@ -15,6 +15,9 @@ IN_FLIGHT = 20
 #: Requirement R3 says 2 s; the rest is a machine that has other work.
 RESUME_MAX_S = 2.0 + 3.0
 CRASHES = 6
+LATENCY_S = 0.1
+#: When the daemon is killed, in seconds from the model's answer.
+AFTER_ANSWER_S = (-0.002, 0.001, 0.002, 0.003, 0.005, 0.008)
 
 
 def callers(billing: BillingServer, *, number: int) -> Tables:
@@ -67,7 +70,7 @@ def test_kill_9_again_and_again_never_leads_to_more_than_the_cap(
     for crash in range(CRASHES):
         seen = len(billing.bills())
         daemon = installation.start()
-        wait_until(lambda seen=seen: len(billing.bills()) > seen + 3, what="calls are made")  # type: ignore[misc] # mypy cannot infer the default
+        wait_for_calls(billing, seen + 4)
         # At another point of a call's life each time.
         time.sleep(0.011 * crash)
         daemon.kill_9()
@@ -114,6 +117,22 @@ def reports(site: Installation) -> list[Path]:
     return sorted((site.state_dir / "reports").glob("*.md"))
 
 
+def wait_for_calls(billing: BillingServer, number: int) -> None:
+    wait_until(lambda: len(billing.bills()) >= number, what=f"{number} calls have been made")
+
+
+def wait_for_reports(site: Installation, number: int) -> None:
+    wait_until(lambda: len(reports(site)) >= number, what=f"{number} digests are written")
+
+
+def wait_for_ticks(site: Installation, number: int) -> None:
+    """Wait until that many ticks of the digest have begun and ended."""
+    wait_until(
+        lambda: len(site.outcomes("digest")) >= number and None not in site.outcomes("digest"),
+        what=f"{number} ticks have ended",
+    )
+
+
 def times_digested(site: Installation, subject: str) -> int:
     return sum(subject in report.read_text(encoding="utf-8") for report in reports(site))
 
@@ -143,26 +162,53 @@ def test_kill_9_during_the_model_call_digests_each_commit_once(
 
 
 def test_kill_9_between_report_and_record_digests_each_commit_once(
+    installation: Installation, billing: BillingServer, tmp_path: Path
+) -> None:
+    repository = GitRepository.init(tmp_path / "repository")
+    billing.script({"latency_s": 0.5})
+    installation.configure(digester(billing, repository.path))
+    subjects = [f"subject-{number}" for number in range(3)]
+    for number, subject in enumerate(subjects, start=1):
+        repository.commit(subject)
+        first = installation.start_ready()
+        wait_for_calls(billing, number)
+        with installation.locked():
+            wait_for_reports(installation, number)
+            first.kill_9()
+        assert installation.outcomes("digest")[-1] is None
+        # The next life finishes it, without asking git or the model again.
+        second = installation.start_ready()
+        wait_for_ticks(installation, 2 * number)
+        assert second.stop() == 0
+    assert installation.outcomes("digest") == ["recovered", "noop"] * len(subjects)
+    assert [times_digested(installation, subject) for subject in subjects] == [1] * 3
+    assert len(billing.bills()) == len(subjects)
+    assert installation.holds() == [("forfeited", CALL_MICRO_USD)] * 3
+    installation.check_audit()
+
+
+def test_kill_9_at_about_the_report_digests_each_commit_once(
     installation: Installation, billing: BillingServer, tmp_path: Path, measure: Measure
 ) -> None:
     repository = GitRepository.init(tmp_path / "repository")
     installation.configure(digester(billing, repository.path))
-    subjects = [f"subject-{number}" for number in range(5)]
+    billing.script({"latency_s": LATENCY_S})
+    subjects = [f"subject-{number}" for number in range(len(AFTER_ANSWER_S))]
     caught = 0
-    for number, subject in enumerate(subjects):
+    for subject, after_s in zip(subjects, AFTER_ANSWER_S, strict=True):
         repository.commit(subject)
+        seen = len(billing.bills())
         first = installation.start()
-        wait_until(lambda done=number: len(reports(installation)) > done, what="a report")  # type: ignore[misc] # mypy cannot infer the default
+        wait_for_calls(billing, seen + 1)
+        answered_s = billing.bills()[-1]["at"] + LATENCY_S
+        time.sleep(max(answered_s + after_s - time.time(), 0.0))
         first.kill_9()
         ticks = len(installation.outcomes("digest"))
         caught += installation.outcomes("digest")[-1] is None
         second = installation.start_ready()
-        wait_until(
-            lambda ticks=ticks: installation.outcomes("digest")[ticks:] not in ([], [None]),  # type: ignore[misc] # mypy cannot infer the default
-            what="the tick after it has ended",
-        )
+        wait_for_ticks(installation, ticks + 1)
         assert second.stop() == 0
-    measure("kill -9 between report and record", f"caught {caught} of {len(subjects)} times")
-    assert [times_digested(installation, subject) for subject in subjects] == [1] * 5
-    assert len(billing.bills()) == len(subjects)
+    measure("kill -9 between model call and record", f"{caught} of {len(subjects)} in mid-tick")
+    assert [times_digested(installation, subject) for subject in subjects] == [1] * len(subjects)
+    assert billing.billed_micro_usd() <= installation.settled_today()
     installation.check_audit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -278,16 +277,11 @@ def test_stop_file_ends_the_work_while_the_store_is_locked(
     installation: Installation, billing: BillingServer, tmp_path: Path, measure: Measure
 ) -> None:
     daemon = start_flying(installation, billing, agents(billing, tmp_path))
-    connection = sqlite3.connect(installation.store, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with installation.locked():
         time.sleep(0.3)
         began_s = time.time()
         stop_file(installation, daemon)
         wait_until(lambda: time.time() - last_beat_s(tmp_path) > 1.0, what="it is quiet")
-    finally:
-        connection.rollback()
-        connection.close()
     latency_s = last_beat_s(tmp_path) - began_s
     measure("STOP file to last side effect, store locked", f"{latency_s * 1000:.0f} ms")
     assert latency_s < LATENCY_MAX_S

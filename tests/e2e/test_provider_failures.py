@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.billing_server import CALL_MICRO_USD, BillingServer, Step
+from tests.e2e.billing_server import CALL_MICRO_USD, BillingServer, Does, Step
 from tests.e2e.daemon_process import Installation, RunningDaemon, Tables, wait_until
 
 SETTLED = ("settled", CALL_MICRO_USD)
@@ -48,9 +48,9 @@ def run_first_tick(site: Installation, tables: Tables) -> RunningDaemon:
     [("no_usage", "ok"), ("garbage", "failed"), ("closed", "failed"), ("server_error", "failed")],
 )
 def test_answer_whose_cost_is_unknown_is_forfeited(
-    installation: Installation, billing: BillingServer, does: str, outcome: str
+    installation: Installation, billing: BillingServer, does: Does, outcome: str
 ) -> None:
-    billing.script({"does": does})  # type: ignore[typeddict-item] # from a table
+    billing.script({"does": does})  # from a table
     daemon = run_first_tick(installation, one_tick(billing))
     assert installation.outcomes("agent") == [outcome]
     assert installation.holds() == [FORFEITED]
@@ -170,8 +170,8 @@ def test_usage_above_the_hold_is_recorded_in_full_and_opens_the_breaker(
     assert daemon.metric("supervisor_breaker_state", **state) == 1
     assert daemon.stop() == 0
     # A restart does not close it, and asks for nothing.
-    again = installation.start_ready()
     ticks = len(installation.outcomes("agent"))
+    again = installation.start_ready()
     wait_until(lambda: len(installation.outcomes("agent")) > ticks, what="it was looked at")
     assert set(installation.outcomes("agent")[1:]) == {"skipped"}
     assert len(billing.bills()) == 1

@@ -15,8 +15,8 @@ from supervisor.storage.sqlite import SqliteTransaction
 class InlineDatabase:
     """The whole protocol, with no thread: for tests whose time is virtual.
 
-    `failures` is how many of the next calls the store does not answer; `foreign_commits` says
-    of each look whether somebody else has committed.
+    `failures` is how many of the next calls the store does not answer, `fail_reads` how many of
+    the next reads; `foreign_commits` says of each look whether somebody else has committed.
     """
 
     def __init__(self) -> None:
@@ -27,6 +27,7 @@ class InlineDatabase:
         self._listeners: list[Callable[[Sequence[object]], None]] = []
         self._failed_writes = 0
         self.failures = 0
+        self.fail_reads = 0
         self.foreign_commits: list[bool] = []
 
     def write(
@@ -54,12 +55,19 @@ class InlineDatabase:
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         self._fail_if_told()
+        if self.fail_reads:
+            self.fail_reads -= 1
+            raise _out_of_order()
         return function(SqliteTransaction(self._connection, self._statements), *args, **kwargs)
 
     def _fail_if_told(self) -> None:
         if self.failures:
             self.failures -= 1
-            raise StoreUnavailable(subject="store", what="is out of order", fix="wait")
+            raise _out_of_order()
+
+    def add_statement(self, name: str, sql: str) -> None:
+        """Let a test look at what no statement of the product looks at."""
+        self._statements[name] = sql
 
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._listeners.append(listener)
@@ -78,3 +86,7 @@ class InlineDatabase:
 
     def disconnect(self) -> None:
         self._connection.close()
+
+
+def _out_of_order() -> StoreUnavailable:
+    return StoreUnavailable(subject="store", what="is out of order", fix="wait")

@@ -116,9 +116,7 @@ def test_a_skipped_tick_is_a_tick_and_a_refusal(metrics: Metrics) -> None:
     skipped = kinds.CycleSkipped(worker="a", tick=1, code="kill_switch_engaged", why="x")
     commit(metrics, skipped)
     assert value(metrics, "supervisor_ticks_total", worker="a", outcome="skipped") == 1
-    refusals = value(
-        metrics, "supervisor_refusals_total", worker="a", code="kill_switch_engaged"
-    )
+    refusals = value(metrics, "supervisor_refusals_total", worker="a", code="kill_switch_engaged")
     assert refusals == 1
     assert value(metrics, "supervisor_tick_duration_seconds_count", worker="a") == 0
 

@@ -44,9 +44,7 @@ class Nursery:
             self.crashes.append(crash)
 
         async with anyio.create_task_group() as tasks:
-            yield Supervision(
-                tasks, clock=self.clock, chance=random.Random(1), on_crash=on_crash
-            )
+            yield Supervision(tasks, clock=self.clock, chance=random.Random(1), on_crash=on_crash)
             tasks.cancel_scope.cancel()
 
     def obedient(self, name: str, *, lasts_s: float = 0.0, grace_s: float = 10.0) -> Child:
@@ -91,9 +89,7 @@ def child(
     on_giving_up: OnGivingUp = OnGivingUp.LEAVE,
     stop: Callable[[], None] = lambda: None,
 ) -> Child:
-    return Child(
-        name=name, run=run, stop=stop, intensity=intensity, on_giving_up=on_giving_up
-    )
+    return Child(name=name, run=run, stop=stop, intensity=intensity, on_giving_up=on_giving_up)
 
 
 def test_a_crashed_child_starts_again_soon_and_then_ever_later(nursery: Nursery) -> None:
@@ -106,9 +102,7 @@ def test_a_crashed_child_starts_again_soon_and_then_ever_later(nursery: Nursery)
 
     run_warped(nursery.clock, main())
     waits = [crash.restart_in_s for crash in nursery.crashes]
-    assert [later - earlier for earlier, later in pairwise(started)] == (
-        pytest.approx(waits[:-1])
-    )
+    assert [later - earlier for earlier, later in pairwise(started)] == (pytest.approx(waits[:-1]))
     assert started[1] <= 0.011
     steps_s = (0.01, 0.04, 0.16)
     for wait_s, step_s in zip(waits, steps_s, strict=False):

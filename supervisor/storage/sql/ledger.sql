@@ -32,43 +32,6 @@ INSERT INTO accounts (
     :resets_at
 )
 
--- The one guard of every limit: the hold fits, or no row changes. A hold of nothing (a free
--- model on an account of money) always fits, also on an account that is spent.
--- name: hold_on_account
-UPDATE accounts SET held = held + :amount
-WHERE id = :id AND (:amount = 0 OR settled + held + :amount <= limit_amount)
-RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
-    exhausted_at
-
--- name: unhold_on_account
-UPDATE accounts SET held = held - :amount WHERE id = :id
-
--- An actual above the hold is recorded in full; what stands above the limit is the overrun.
--- name: end_on_account
-UPDATE accounts SET
-    held = held - :held,
-    settled = settled + :settled,
-    overrun = CASE
-        WHEN settled + :settled + held - :held > limit_amount + overrun
-        THEN settled + :settled + held - :held - limit_amount
-        ELSE overrun
-    END
-WHERE id = :id
-RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
-    exhausted_at
-
--- name: correct_account
-UPDATE accounts SET
-    settled = settled + :actual - :before,
-    overrun = CASE
-        WHEN settled + :actual - :before + held > limit_amount + overrun
-        THEN settled + :actual - :before + held - limit_amount
-        ELSE overrun
-    END
-WHERE id = :id
-RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
-    exhausted_at
-
 -- name: set_limit
 UPDATE accounts SET
     limit_amount = :limit_amount,
@@ -110,7 +73,8 @@ INSERT INTO holds (
     :cost_held, :tokens_held, :actions_held, 'open'
 )
 
--- name: end_hold
+-- Only from the status that the caller knows: a hold ends once.
+-- name: turn_hold
 UPDATE holds SET
     status = :status,
     ended_at = :now,
@@ -118,7 +82,7 @@ UPDATE holds SET
     tokens_settled = :tokens,
     actions_settled = :actions,
     why = :why
-WHERE id = :id
+WHERE id = :id AND status = :before
 
 -- What a scope has used since a moment; an open hold counts whole.
 -- name: used_since

@@ -8,7 +8,9 @@ from supervisor.governance.audit import Finding
 from supervisor.governance.audit_findings import FINDINGS_MAX
 from supervisor.governance.audit_ticks import NumberRuns
 from supervisor.governance.rotation import close_session
-from tests.unit.governance.recorded_life import Damage, RecordedLife
+from supervisor.ledger.accounts import Budget, Budgets, Unit
+from supervisor.ledger.periods import Period
+from tests.unit.governance.recorded_life import UTC_ZONE, Damage, RecordedLife
 
 EDIT = "UPDATE events SET payload = replace(payload, ?, ?) WHERE session_id = ? AND seq = ?"
 
@@ -128,6 +130,13 @@ async def test_pair_with_swapped_contents_is_not_as_written(
     assert (finding.session_id, finding.seq) == (session_id, seq)
 
 
+async def test_edited_hash_of_a_session_row_is_named(day: RecordedLife, damage: Damage) -> None:
+    damage.run("UPDATE sessions SET last_hash = x'00' WHERE worker = 'digest' AND summary IS NULL")
+    report = await day.audit()
+    assert report.findings_total == 1
+    assert "its row's hash is not that of its last event" in report.findings[0].what
+
+
 async def test_event_behind_a_seal_is_found(day: RecordedLife, damage: Damage) -> None:
     session_id, seq = damage.event("session_closed")
     damage.run(
@@ -175,6 +184,29 @@ async def test_every_amount_of_an_account_follows_from_events(
     report = await day.audit()
     assert report.findings_total == 1
     assert f"its row says {column}" in report.findings[0].what
+
+
+async def test_account_above_its_limit_is_found_where_its_events_agree(
+    day: RecordedLife, damage: Damage
+) -> None:
+    account = "worker:digest/hour/2026-06-01T10:00Z/tokens"
+    damage.run("UPDATE accounts SET limit_amount = 1 WHERE id = ?", account)
+    edit = "UPDATE events SET payload = replace(payload, ?, ?) WHERE kind = 'account_opened'"
+    damage.run(f"{edit} AND payload LIKE '%T10:00Z/tokens%'", '":100000', '":1')
+    assert "settled and held, its limit and overrun allow 1" in await texts(day)
+
+
+async def test_overrun_stays_at_its_highest(life: RecordedLife) -> None:
+    cap = Budget(scope="system", period=Period.DAY, unit=Unit.MICRO_USD, limit_amount=1_000)
+    life.budgets = Budgets([cap], timezone=UTC_ZONE, warn_ratio=0.8)
+    await life.start("digest")
+    started = await life.started("digest")
+    holds = [await life.placed("digest", started, cost) for cost in (400, 400, 100)]
+    for hold, cost in zip(holds, (900, 0, 150), strict=True):
+        await life.settle(hold, cost)
+    await life.finish("digest", started)
+    report = await life.audit()
+    assert report.is_clean, report.findings
 
 
 async def test_account_that_no_event_opened_is_found(day: RecordedLife, damage: Damage) -> None:

@@ -8,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from supervisor.errors import CommandConflict, IllegalMove, NotFound, StoreUnavailable, UsageError
+from supervisor.errors import CommandConflict, NotFound, StoreUnavailable, UsageError
 from tests.unit.http.conftest import Asked, ScriptedAnswers, Serve
 
 BODY = {"scope": "worker:a", "why": "drill", "command_id": "c-1", "actor": "ann"}
@@ -173,14 +173,13 @@ async def test_an_unknown_route_is_answered_with_those_that_there_are(
         (UsageError, 400),
         (NotFound, 404),
         (CommandConflict, 409),
-        (IllegalMove, 409),
         (StoreUnavailable, 503),
     ],
 )
 async def test_an_expected_error_has_its_code_and_its_cure(
     serve: Serve,
     answers: ScriptedAnswers,
-    kind: type[UsageError | NotFound | CommandConflict | IllegalMove | StoreUnavailable],
+    kind: type[UsageError | NotFound | CommandConflict | StoreUnavailable],
     status: int,
 ) -> None:
     answers.error = kind(subject="worker b", what="is not there", fix="name another")
