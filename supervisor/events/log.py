@@ -70,11 +70,15 @@ class Journal:
     events tell of belongs into the same transaction; on an exception nothing is written.
     """
 
-    def __init__(self, tx: Transaction, session_id: str, origin: Origin) -> None:
+    def __init__(
+        self, tx: Transaction, session_id: str, origin: Origin, head: Head | None = None
+    ) -> None:
+        """Begin a journal; `head` spares reading it, if nothing was appended since it was read."""
         self.session_id = session_id
         self.origin = origin
         self._tx = tx
         self._events: list[Event] = []
+        self._head = head
 
     def add(self, event: Event) -> None:
         """Append `event` after those that were added before."""
@@ -93,7 +97,8 @@ class Journal:
         Raises:
             KeyError: there is no such session.
         """
-        head = self._tx.row("events.head", Head, session_id=self.session_id)
+        head = self._head or self._tx.row("events.head", Head, session_id=self.session_id)
+        self._head = None
         if head is None:
             raise KeyError(self.session_id)
         counters = _COUNTERS.decode(head.counters)

@@ -11,6 +11,9 @@ import msgspec
 
 from supervisor.ledger.periods import Period, period_end, period_key, period_start
 
+_QUARTER_S = 900
+_KNOWN_MAX = 4_096
+
 
 class Unit(StrEnum):
     """What an account counts."""
@@ -76,12 +79,23 @@ class Budgets:
         self._budgets = tuple(budgets)
         self.timezone = timezone
         self.warn_ratio = warn_ratio
+        self._known: dict[tuple[Call, int], list[AccountKey]] = {}
 
     def accounts(self, call: Call, moment: datetime) -> list[AccountKey]:
         """Return every account that a call at `moment` is held on, ordered by id.
 
         One order for all callers, so that a database with row locks can't deadlock.
         """
+        # Every period begins at a quarter of an hour of UTC, as every timezone's offset is one.
+        asked = (call, int(moment.timestamp()) // _QUARTER_S)
+        keys = self._known.get(asked)
+        if keys is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            keys = self._known[asked] = self._keys(call, moment)
+        return keys
+
+    def _keys(self, call: Call, moment: datetime) -> list[AccountKey]:
         scopes = {"system", f"worker:{call.worker}", f"model:{call.model}", "session"}
         keys = [
             self._key(budget, call, moment) for budget in self._budgets if budget.scope in scopes

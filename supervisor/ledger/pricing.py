@@ -7,6 +7,7 @@ from bisect import bisect_right
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -145,24 +146,28 @@ class FixedPrice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_free(self) -> bool:
-        return _is_free(self._rates())
+        return _is_free(_fixed_rates(self))
 
     def cost_micro_usd(self, usage: Usage) -> int:
-        return self._rates().cost(usage)
+        return _fixed_rates(self).cost(usage)
 
     def worst_micro_usd(self, *, input_tokens_max: int, output_tokens_max: int) -> int:
-        return self._rates().worst(input_tokens=input_tokens_max, output_tokens=output_tokens_max)
+        rates = _fixed_rates(self)
+        return rates.worst(input_tokens=input_tokens_max, output_tokens=output_tokens_max)
 
-    def _rates(self) -> Rates:
-        cache_write = _fraction(self.cache_write_usd_per_mtok, self.input_usd_per_mtok)
-        return Rates(
-            input=_fraction(self.input_usd_per_mtok),
-            output=_fraction(self.output_usd_per_mtok),
-            reasoning=_fraction(self.output_usd_per_mtok),
-            cache_read=_fraction(self.cache_read_usd_per_mtok, self.input_usd_per_mtok),
-            cache_write=cache_write,
-            cache_write_dearest=cache_write,
-        )
+
+@lru_cache(maxsize=256)
+def _fixed_rates(price: FixedPrice) -> Rates:
+    """Return the config's prices as rates; made once, as every call asks for them three times."""
+    cache_write = _fraction(price.cache_write_usd_per_mtok, price.input_usd_per_mtok)
+    return Rates(
+        input=_fraction(price.input_usd_per_mtok),
+        output=_fraction(price.output_usd_per_mtok),
+        reasoning=_fraction(price.output_usd_per_mtok),
+        cache_read=_fraction(price.cache_read_usd_per_mtok, price.input_usd_per_mtok),
+        cache_write=cache_write,
+        cache_write_dearest=cache_write,
+    )
 
 
 class TablePrice(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,7 +121,7 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
         boot_id=request.boot_id,
         now=to_us(origin.at),
     )
-    with Journal(tx, situation.session.id, origin) as journal:
+    with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
         let_probe_through(tx, journal, situation.breaker)
         journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
     return Started(tick=tick, session=situation.session, state=numbered.state)

@@ -1,25 +1,25 @@
 -- name: by_id
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
-    received_note, handoff_note, last_seq, counters, summary
+    received_note, handoff_note, last_seq, last_hash, counters, summary
 FROM sessions
 WHERE id = :id
 
 -- name: open_of_worker
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
-    received_note, handoff_note, last_seq, counters, summary
+    received_note, handoff_note, last_seq, last_hash, counters, summary
 FROM sessions
 WHERE worker = :worker AND status IN ('created', 'active', 'paused')
 
 -- name: open_ones
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
-    received_note, handoff_note, last_seq, counters, summary
+    received_note, handoff_note, last_seq, last_hash, counters, summary
 FROM sessions
 WHERE status IN ('created', 'active', 'paused')
 ORDER BY id
 
 -- name: page
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
-    received_note, handoff_note, last_seq, counters, summary
+    received_note, handoff_note, last_seq, last_hash, counters, summary
 FROM sessions
 WHERE (:worker IS NULL OR worker = :worker)
 ORDER BY opened_at DESC, id
