@@ -11,10 +11,9 @@ from typing import Protocol, cast
 
 from bench import report
 from bench.daemons import ROOT
-from bench.figures import Figure, Result, keep, look_around, table
+from bench.figures import NAMES, Figure, Result, keep, look_around, table
 from supervisor.clock import SystemClock
 
-NAMES = ("startup", "idle", "stop", "kill", "restart", "throughput", "calls")
 EXIT_USAGE = 64
 
 

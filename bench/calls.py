@@ -34,7 +34,7 @@ _Call = Callable[[], Awaitable[object]]
 
 
 def measure(folder: Path) -> tuple[Figure, ...]:
-    """Call a scripted model that answers at once, from 1 and from 32 workers, one call after another.
+    """Call a scripted model that answers at once, call after call, from 1 and from 32 workers.
 
     The provider's own time, measured in the same way without the ledger, is taken off.
     """

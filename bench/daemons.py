@@ -19,14 +19,6 @@ from supervisor.lock import LOCK_NAME, Holder, read_holder
 ROOT = Path(__file__).resolve().parent.parent
 WAIT_S = 30.0
 
-_SHIM = (
-    "import sys; from pathlib import Path; from supervisor.config import load;"
-    " from supervisor.launch import run_daemon;"
-    " sys.exit(run_daemon(load(Path(sys.argv[2]).absolute())))"
-)
-HAS_CLI = (ROOT / "supervisor/cli/run.py").exists()
-_RUN_COMMAND = ("-m", "supervisor") if HAS_CLI else ("-c", _SHIM)
-
 _HEAD = """
 [supervisor]
 state_dir = "var"
@@ -90,7 +82,7 @@ def environment() -> dict[str, str]:
 
 def command(config: Path, *words: str) -> list[str]:
     """Return the command line `supervisor --config CONFIG WORDS`."""
-    return [sys.executable, *_RUN_COMMAND, "--config", str(config), *words]
+    return [sys.executable, "-m", "supervisor", "--config", str(config), *words]
 
 
 class Daemon:

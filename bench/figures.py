@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -16,6 +16,9 @@ from bench.disk import fdatasync_median_ms
 from supervisor.clock import Clock, iso
 
 RESULTS = Path(__file__).parent / "results"
+
+#: Every benchmark, a module of this package, in the order in which they run and are shown.
+NAMES = ("startup", "idle", "stop", "kill", "restart", "throughput", "calls")
 
 #: Above this an fdatasync makes a disk "slow" in performance.md's sense, in milliseconds.
 SLOW_DISK_MS = 1.0
@@ -60,7 +63,11 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and when figures were taken; `load` is the machine's run queue before, one minute."""
+    """Where and when figures were taken.
+
+    `load` is the machine's run queue over the minute before. `is_lean` says that `rich` is not
+    installed: structlog imports it where it is, for 20 ms of each start and 4 MiB.
+    """
 
     date: str
     python: str
@@ -68,11 +75,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     cpus: int
     load: float
+    is_lean: bool
     fdatasync_median_ms: float
-
-    @property
-    def is_slow_disk(self) -> bool:
-        return self.fdatasync_median_ms >= SLOW_DISK_MS
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +97,7 @@ def look_around(folder: Path, clock: Clock) -> Conditions:
         system=f"{platform.system()} {platform.machine()}",
         cpus=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
+        is_lean=importlib.util.find_spec("rich") is None,
         fdatasync_median_ms=round(fdatasync_median_ms(folder), 3),
     )
 
@@ -129,8 +134,20 @@ def table(result: Result) -> str:
     head = ("", "figure", "target", "aim", "reaches")
     rows = [head, *(figure.cells() for figure in result.figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in rows]
-    where = result.conditions
-    foot = f"fdatasync median {where.fdatasync_median_ms:g} ms, load {where.load:g}, {where.date}"
-    return "\n".join([f"== {result.title}", *lines, foot])
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([f"== {result.title}", *lines, describe(result.conditions)])
+
+
+def describe(conditions: Conditions) -> str:
+    """Return the conditions as a line of text."""
+    parts = (
+        conditions.date,
+        f"fdatasync median {short(conditions.fdatasync_median_ms)} ms",
+        f"load {conditions.load:g} on {conditions.cpus} CPUs",
+        f"{conditions.system}, Python {conditions.python}, SQLite {conditions.sqlite}",
+        "" if conditions.is_lean else "test extras installed",
+    )
+    return ", ".join(part for part in parts if part)

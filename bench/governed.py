@@ -82,9 +82,7 @@ async def governed(folder: Path, names: Sequence[str]) -> AsyncIterator[Governed
     origin = Origin(at=clock.now(), actor="bench")
     await database.write(begin_life, _LIFE, list(names), kernel.policy.budgets, origin)
     try:
-        yield Governed(
-            kernel=kernel, loaded=loaded, store=loaded.state_dir / "supervisor.db"
-        )
+        yield Governed(kernel=kernel, loaded=loaded, store=loaded.state_dir / "supervisor.db")
     finally:
         await kernel.models.close()
         await database.close()

@@ -41,7 +41,7 @@ def _memory(what: str, kib: int, goal: Goal | None) -> Figure:
 
 def _shipped() -> str:
     text = (ROOT / "config.toml").read_text(encoding="utf-8")
-    return re.sub(r'(?m)^listen = .*$', 'listen = "127.0.0.1:0"', text)
+    return re.sub(r"(?m)^listen = .*$", 'listen = "127.0.0.1:0"', text)
 
 
 def _weigh(home: Path, config_text: str) -> dict[str, int]:

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import anyio
 
-from bench.daemons import HAS_CLI, Daemon, Worker, command, environment, running, until, write_config
+from bench.daemons import Daemon, Worker, command, environment, running, until, write_config
 from bench.figures import Figure, Goal, percentile
 from bench.marks import marks
 from supervisor.clock import SystemClock, to_us
+from supervisor.config import load
 from supervisor.events.log import Origin
 from supervisor.governance.kill_switch import KillCommand, engage, release
 from supervisor.ids import RandomIds
 from supervisor.maintenance.stop_file import write_stop
 from supervisor.storage.database import Database
 from supervisor.storage.open import open_database
-from supervisor.config import load
 
 TITLE = "kill → last side effect"
 GOAL = Goal(target=250, aim=50)
@@ -32,7 +32,6 @@ _LATCHES = 40
 _COMMANDS = 20
 _STARTS = 20
 _QUIET_S = 0.15
-_RETRY_S = 0.02
 
 _Kill = Callable[[], Awaitable[int]]
 
@@ -154,13 +153,11 @@ async def _by_latch(folder: Path) -> list[Figure]:
         database = await open_database("sqlite", state_dir=loaded.state_dir, now_us=now_us)
         latch = Latch(database, scene)
         by_store = partial(_by_store, latch)
-        ways: list[tuple[str, _Kill, int]] = [
+        ways: tuple[tuple[str, _Kill, int], ...] = (
             ("latched in the store by another process", by_store, _LATCHES),
             ("POST /kill", partial(_by_post, daemon), _LATCHES),
-        ]
-        if HAS_CLI:
-            by_command = partial(_by_command, scene.config)
-            ways.append(("`supervisor kill`, from its exec", by_command, _COMMANDS))
+            ("`supervisor kill`, from its exec", partial(_by_command, scene.config), _COMMANDS),
+        )
         for way, kill, times in ways:
             figures += (await latch.spans(kill, times)).figures(way)
         await database.close()

@@ -83,9 +83,7 @@ async def _work(ctx: Context) -> None:
     ctx.state["ticks"] = ctx.tick
 
 
-async def _round(
-    governing: Governed, plans: list[WorkerPlan], tally: Tally, span_s: float
-) -> None:
+async def _round(governing: Governed, plans: list[WorkerPlan], tally: Tally, span_s: float) -> None:
     cpu_before_s, before_s, ticks_before = time.process_time(), time.perf_counter(), tally.ticks
     async with anyio.create_task_group() as tasks:
         for plan in plans:
@@ -108,14 +106,12 @@ def _bytes_on_disk(store: Path) -> int:
     return store.stat().st_size
 
 
-def _rates(
-    alone: Tally, crew: Tally, raw_rates: list[float], sync_ms: float
-) -> tuple[Figure, ...]:
+def _rates(alone: Tally, crew: Tally, raw_rates: list[float], sync_ms: float) -> tuple[Figure, ...]:
     goal = FAST_GOAL if sync_ms < SLOW_DISK_MS else SLOW_GOAL
     crew_ratio, alone_ratio = statistics.median(crew.ratios), statistics.median(alone.ratios)
     return (
-        _figure(f"{_CREW} workers ÷ raw loop", crew_ratio, "×", len(crew.ratios), goal),
-        _figure("1 worker ÷ raw loop", alone_ratio, "×", len(alone.ratios)),
+        _figure(f"{_CREW} workers ÷ raw loop", crew_ratio, "times", len(crew.ratios), goal),
+        _figure("1 worker ÷ raw loop", alone_ratio, "times", len(alone.ratios)),
         _figure(f"{_CREW} workers", statistics.median(crew.rates), "ticks/s", crew.ticks),
         _figure("1 worker", statistics.median(alone.rates), "ticks/s", alone.ticks),
         _figure("raw loop", statistics.median(raw_rates), "cycles/s", len(raw_rates)),
@@ -129,7 +125,9 @@ def _costs(alone: Tally, crew: Tally, grown_bytes: int, sync_ms: float) -> tuple
     return (
         _figure("tick of 1 worker, p50", p50_ms, "ms", alone.ticks, goal),
         _figure("tick of 1 worker, p99", percentile(alone.spans_ms, 0.99), "ms", alone.ticks),
-        _figure(f"tick of {_CREW} workers, p50", statistics.median(crew.spans_ms), "ms", crew.ticks),
+        _figure(
+            f"tick of {_CREW} workers, p50", statistics.median(crew.spans_ms), "ms", crew.ticks
+        ),
         _figure("fdatasync in these minutes, median", sync_ms, "ms", _ROUNDS),
         _figure("on disk, a tick", grown_bytes / ticks, "bytes", ticks, BYTES_GOAL),
         _figure(f"CPU of a tick, {_CREW} workers", crew.cpu_s / crew.ticks * 1e6, "µs", crew.ticks),
@@ -137,7 +135,5 @@ def _costs(alone: Tally, crew: Tally, grown_bytes: int, sync_ms: float) -> tuple
     )
 
 
-def _figure(
-    what: str, value: float, unit: str, samples: int, goal: Goal | None = None
-) -> Figure:
+def _figure(what: str, value: float, unit: str, samples: int, goal: Goal | None = None) -> Figure:
     return Figure(what=what, value=round(value, 4), unit=unit, samples=samples, goal=goal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from supervisor.errors import AlreadyRunning, StoreUnavailable
 
 LOCK_NAME = "supervisor.lock"
+_TRIES = 10
+_TRY_EVERY_S = 0.02
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +61,7 @@ def acquire(state_dir: Path) -> Lock:
             what=f"can't be made: {error.strerror}",
             fix="make [supervisor] state_dir writable for this user",
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not _take(descriptor):
         os.close(descriptor)
         holder = read_holder(path)
         pid = holder.pid if holder else "unknown"
@@ -68,8 +69,20 @@ def acquire(state_dir: Path) -> Lock:
             subject=f"state directory {state_dir}",
             what=f"a daemon is running on it with pid {pid}",
             fix=f"use that one, or stop it first with `supervisor stop` or `kill {pid}`",
-        ) from error
+        )
     return Lock(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    """Take the lock, and try again for a moment: `running_holder` takes it to look, too."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_TRY_EVERY_S)
+        else:
+            return True
+    return False
 
 
 def running_holder(state_dir: Path) -> Holder | None:

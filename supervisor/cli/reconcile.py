@@ -45,8 +45,8 @@ def add_options(parser: Parser) -> None:
         "--command-id", metavar="ID", help="repeating it repeats the answer, not the act"
     )
     parser.epilog = (
-        "A call whose cost is unknown counts at its full hold. Where the provider's bill shows what\n"
-        "it was, this puts it right, on the accounts of the period in which it was placed."
+        "A call whose cost is unknown counts at its full hold. Where the provider's bill shows\n"
+        "what it was, this puts it right, on the accounts of the period in which it was placed."
     )
 
 

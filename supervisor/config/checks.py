@@ -32,6 +32,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     """
     check = _Checker(path)
     check.timezone("supervisor.timezone", config.supervisor.timezone)
+    check.database(config.supervisor.database)
     check.window("session.window", config.session.window)
     check.finite(config)
     check.listen(config, environment)
@@ -58,6 +59,13 @@ class _Checker:
         except (KeyError, ValueError, OSError) as error:
             fix = 'use a name such as "UTC" or "Europe/Berlin"'
             raise self._fail(key, name, "is not a timezone", fix) from error
+
+    def database(self, url: str) -> None:
+        if url == "sqlite" or (url.startswith("sqlite:///") and url != "sqlite:///"):
+            return
+        what = "is no store that this version has"
+        fix = 'write "sqlite" or "sqlite:///path/to/file.db"'
+        raise self._fail("supervisor.database", url, what, fix)
 
     def window(self, key: str, text: str) -> None:
         self._try(key, text, parse_window, 'write "hourly", "daily" or a span such as "4h"')

@@ -19,8 +19,13 @@ def write_stop(state_dir: Path, *, actor: str, why: str, at: datetime) -> Path:
         StoreUnavailable: the state directory does not take it.
     """
     path = state_dir / STOP_NAME
+    written = state_dir / f".{STOP_NAME}.{os.getpid()}"
+    reason = " ".join(why.split()) or "no reason given"
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        written.write_text(f"{iso(at)} {actor}: {reason}\n", encoding="utf-8")
+        written.chmod(0o600)
+        # Linked, not renamed: it appears whole, and one that is there already stays as it is.
+        path.hardlink_to(written)
     except FileExistsError:
         return path
     except OSError as error:
@@ -29,8 +34,8 @@ def write_stop(state_dir: Path, *, actor: str, why: str, at: datetime) -> Path:
             what=f"can't be written: {error.strerror}",
             fix="end the daemon with kill -TERM instead, and mend the state directory",
         ) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{iso(at)} {actor}: {why or 'no reason given'}\n")
+    finally:
+        written.unlink(missing_ok=True)
     return path
 
 

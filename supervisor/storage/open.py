@@ -26,6 +26,6 @@ async def open_database(
 
 
 def sqlite_path(url: str, *, state_dir: Path) -> Path:
-    """Return the database file that `url` names."""
+    """Return the database file that `url` names; a relative path is one in the state directory."""
     _, _, path = url.partition("sqlite:///")
-    return Path(path) if path else state_dir / "supervisor.db"
+    return state_dir / (path or "supervisor.db")

@@ -1,4 +1,4 @@
-"""What unit tests share: a log that keeps its lines, a store without a thread."""
+"""What unit tests share: a log that keeps its lines, a store without a thread, children."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from supervisor.clock import VirtualClock
 from tests.unit.inline_database import InlineDatabase
+from tests.unit.nursery import Nursery
 from tests.unit.recorded_log import RecordedLog
 
 
@@ -20,3 +22,8 @@ def inline_store() -> Iterator[InlineDatabase]:
     database = InlineDatabase()
     yield database
     database.disconnect()
+
+
+@pytest.fixture
+def nursery(clock: VirtualClock) -> Nursery:
+    return Nursery(clock)

@@ -40,7 +40,7 @@ class InlineDatabase:
             self._connection.execute("BEGIN")
             result = function(tx, *args, **kwargs)
             self._connection.execute("COMMIT")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller gets it, as from the real one
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._failed_writes += isinstance(error, StoreUnavailable)

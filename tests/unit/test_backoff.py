@@ -15,7 +15,7 @@ seeds = st.integers()
 
 
 def delay(attempt: int, seed: int, *, first_s: float = 0.01, max_s: float = 300.0) -> float:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - jitter
     return delay_s(attempt, first_s=first_s, max_s=max_s, factor=4.0, chance=chance)
 
 

@@ -12,7 +12,11 @@ from supervisor.clock import SystemClock, VirtualClock, from_us, iso, to_us
 from supervisor.ids import RandomIds, SequentialIds
 
 START = datetime(2026, 6, 1, 10, 30, tzinfo=UTC)
-moments = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+moments = st.datetimes(
+    datetime(1971, 1, 1),  # noqa: DTZ001 - hypothesis takes bounds without a zone
+    datetime(2200, 1, 1),  # noqa: DTZ001 - as above
+    timezones=st.just(UTC),
+)
 
 
 @given(moment=moments)

@@ -76,6 +76,13 @@ def open_in(tmp_path: Path) -> Iterator[Open]:
             vars(vars(log)["_logger"])["_file"].close()
 
 
+def raised(text: str) -> ValueError:
+    """Return an error with a traceback."""
+    with pytest.raises(ValueError, match=text) as caught:
+        raise ValueError(text)
+    return caught.value
+
+
 def lines_of(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / LOG_NAME).read_text().splitlines()]
 
@@ -117,10 +124,7 @@ def test_what_is_no_json_is_written_as_text(open_in: Open, tmp_path: Path) -> No
 
 
 def test_an_exception_is_written_with_its_traceback(open_in: Open, tmp_path: Path) -> None:
-    try:
-        raise ValueError("no such thing")
-    except ValueError as error:
-        open_in().error("crashed", exc_info=error)
+    open_in().error("crashed", exc_info=raised("no such thing"))
     assert "ValueError: no such thing" in str(lines_of(tmp_path)[0]["exception"])
     assert "Traceback" in str(lines_of(tmp_path)[0]["exception"])
 
@@ -167,10 +171,7 @@ def test_a_secret_is_redacted_in_the_event_and_in_texts(open_in: Open, tmp_path:
 
 
 def test_a_secret_is_redacted_in_a_traceback(open_in: Open, tmp_path: Path) -> None:
-    try:
-        raise ValueError(CANARY)
-    except ValueError as error:
-        assert CANARY not in written(open_in, tmp_path, exc_info=error)
+    assert CANARY not in written(open_in, tmp_path, exc_info=raised(CANARY))
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,10 @@ BAD_VALUES = {
         "expected `object`, got `int`",
     ),
     "wrong type in a list": (
-        '[[budget]]\nscope = "system"\nperiod = "hour"\nmax_tokens = 5\n'
-        '[[budget]]\nscope = 7\nperiod = "hour"\n',
+        (
+            '[[budget]]\nscope = "system"\nperiod = "hour"\nmax_tokens = 5\n'
+            '[[budget]]\nscope = 7\nperiod = "hour"\n'
+        ),
         "budget[1].scope = 7",
         "expected `str`, got `int`",
     ),
@@ -225,8 +227,10 @@ BAD_VALUES = {
         "add max_cost_usd, max_tokens or max_actions",
     ),
     "the same budget twice": (
-        '[[budget]]\nscope = "worker:a"\nperiod = "day"\nmax_tokens = 1\nmax_actions = 1\n'
-        '[[budget]]\nscope = "worker:a"\nperiod = "day"\nmax_tokens = 2\n',
+        (
+            '[[budget]]\nscope = "worker:a"\nperiod = "day"\nmax_tokens = 1\nmax_actions = 1\n'
+            '[[budget]]\nscope = "worker:a"\nperiod = "day"\nmax_tokens = 2\n'
+        ),
         "budget[1].max_tokens = 'worker:a'",
         "keep one limit for each scope, period and unit",
     ),

@@ -20,7 +20,8 @@ from supervisor.http.answers import Answers
 from supervisor.http.app import build_app
 from supervisor.http.server import HttpServer, address_of, bind
 
-TOKEN = "correct-horse-battery-staple"
+TOKEN = "correct-horse-battery-staple"  # noqa: S105 - of a test
+TOKEN_ENV = "SUPERVISOR_TOKEN"  # noqa: S105 - a name
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +112,7 @@ def serve(answers: ScriptedAnswers) -> Serve:
     ) -> AsyncIterator[Served]:
         listening = listening or bind("127.0.0.1:0")
         address = address_of(listening)
-        access = Access(token=token, token_env="SUPERVISOR_TOKEN", address="127.0.0.1")
+        access = Access(token=token, token_env=TOKEN_ENV, address="127.0.0.1")
         server = HttpServer(build_app(cast("Answers", answers), access), listening)
         async with (
             anyio.create_task_group() as tasks,

@@ -8,12 +8,12 @@ import pytest
 from starlette.datastructures import Headers
 
 from supervisor.http.access import Access, AccessDenied
-from tests.unit.http.conftest import TOKEN, ScriptedAnswers, Serve
+from tests.unit.http.conftest import TOKEN, TOKEN_ENV, ScriptedAnswers, Serve
 
 HOST = "127.0.0.1:9464"
-OPEN = Access(token=None, token_env="SUPERVISOR_TOKEN", address="127.0.0.1")
-GUARDED = Access(token=TOKEN, token_env="SUPERVISOR_TOKEN", address="127.0.0.1")
-PUBLIC = Access(token=TOKEN, token_env="SUPERVISOR_TOKEN", address="0.0.0.0")  # noqa: S104 - its address
+OPEN = Access(token=None, token_env=TOKEN_ENV, address="127.0.0.1")
+GUARDED = Access(token=TOKEN, token_env=TOKEN_ENV, address="127.0.0.1")
+PUBLIC = Access(token=TOKEN, token_env=TOKEN_ENV, address="0.0.0.0")  # noqa: S104 - its address
 ROUTES = ["/kill", "/release", "/stop"]
 
 
@@ -37,7 +37,7 @@ def test_without_a_token_stopping_is_free_and_loosening_impossible() -> None:
 
 
 @pytest.mark.parametrize("is_loosening", [False, True])
-def test_with_a_token_every_change_needs_it(is_loosening: bool) -> None:  # noqa: FBT001 - a case
+def test_with_a_token_every_change_needs_it(is_loosening: bool) -> None:
     check(GUARDED, is_loosening=is_loosening, authorization=f"Bearer {TOKEN}")
     error = denied(GUARDED, is_loosening=is_loosening)
     assert error.status == 401
@@ -76,7 +76,7 @@ def test_a_refusal_says_nothing_of_the_token() -> None:
 
 def test_the_token_is_not_kept_but_its_hash() -> None:
     assert TOKEN not in repr(vars(GUARDED))
-    assert TOKEN.encode() not in [value for value in vars(GUARDED).values()]
+    assert TOKEN.encode() not in list(vars(GUARDED).values())
 
 
 def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +144,10 @@ def test_beyond_loopback_any_name_may_be_the_daemons() -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"host": "[::1"}, {"origin": "http://["}, {"host": "[x]:1"}], ids=str
+    ("host", "origin"), [("[::1", f"http://{HOST}"), (HOST, "http://["), ("[x]:1", "http://x")]
 )
-def test_a_header_that_is_no_address_is_refused_like_a_foreign_one(
-    headers: dict[str, str],
-) -> None:
-    assert denied(OPEN, **headers).status == 403
+def test_a_header_that_is_no_address_is_refused_like_a_foreign_one(host: str, origin: str) -> None:
+    assert denied(OPEN, host=host, origin=origin).status == 403
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from supervisor.errors import CommandConflict, NotFound, StoreUnavailable, UsageError
-from tests.unit.http.conftest import Asked, ScriptedAnswers, Serve
+from tests.unit.http.conftest import TOKEN, Asked, ScriptedAnswers, Serve
 
 BODY = {"scope": "worker:a", "why": "drill", "command_id": "c-1", "actor": "ann"}
 
@@ -62,8 +62,8 @@ async def test_the_status_is_json(serve: Serve) -> None:
 async def test_a_kill_and_a_release_say_what_they_changed(
     serve: Serve, answers: ScriptedAnswers, what: str
 ) -> None:
-    async with serve(token="t") as served:
-        headers = {"Authorization": "Bearer t"}
+    async with serve(token=TOKEN) as served:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
         answer = await served.client.post(f"/{what}", json=BODY, headers=headers)
     assert answer.status_code == 200
     assert answer.json() == {

@@ -23,7 +23,11 @@ ZONES = [
 BY_CLOCK = [Period.HOUR, Period.DAY, Period.WEEK, Period.MONTH]
 MICROSECOND = timedelta(microseconds=1)
 
-moments = st.datetimes(datetime(2025, 12, 1), datetime(2028, 1, 31), timezones=st.just(UTC))
+moments = st.datetimes(
+    datetime(2025, 12, 1),  # noqa: DTZ001 - hypothesis takes bounds without a zone
+    datetime(2028, 1, 31),  # noqa: DTZ001 - as above
+    timezones=st.just(UTC),
+)
 zones = st.sampled_from(ZONES).map(ZoneInfo)
 clock_periods = st.sampled_from(BY_CLOCK)
 

@@ -214,7 +214,12 @@ class Slow(InlineDatabase):
     ) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         answer, late = super().write(function, *args, **kwargs), loop.create_future()
-        loop.call_later(2.0, lambda: late.cancelled() or late.set_result(answer.result()))
+
+        def deliver() -> None:
+            if not late.cancelled():
+                late.set_result(answer.result())
+
+        loop.call_later(2.0, deliver)
         return late
 
 

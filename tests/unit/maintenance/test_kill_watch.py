@@ -217,5 +217,5 @@ async def test_a_store_that_can_not_be_read_is_said_once_and_watched_on(
 
 async def until(is_so: Callable[[], bool]) -> None:
     with anyio.fail_after(5):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - nothing to wait on
             await anyio.sleep(0.005)

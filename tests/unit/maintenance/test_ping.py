@@ -31,7 +31,7 @@ async def pinging(url: str, clock: VirtualClock, recorded: RecordedLog) -> Async
 async def arrived(server: LoopbackServer, number: int) -> list[str]:
     """Wait for that many requests and return what each was: `POST /path body`."""
     with anyio.fail_after(5):
-        while len(server.requests) < number:
+        while len(server.requests) < number:  # noqa: ASYNC110 - nothing to wait on
             await anyio.sleep(0.005)
     await anyio.sleep(0.02)
     found = []
@@ -147,6 +147,6 @@ async def test_a_ping_that_can_not_be_sent_never_ends_the_daemon(
     async with pinging(url, clock, recorded) as ping:
         ping.report([])
         with contextlib.suppress(TimeoutError), anyio.fail_after(2):
-            while not recorded.events:
+            while not recorded.events:  # noqa: ASYNC110 - nothing to wait on
                 await anyio.sleep(0.005)
     assert set(recorded.events) == {"ping_failed"}

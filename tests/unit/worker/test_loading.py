@@ -39,7 +39,7 @@ def refused(run: str, folder: Path) -> ConfigError:
 
 def test_a_function_of_an_installed_module_is_found(tmp_path: Path) -> None:
     run = "supervisor.agents.repository_digest:run"
-    assert load_function("a", run, folder=tmp_path).__name__ == "run"  # type: ignore[attr-defined] # it is a function
+    assert load_function("a", run, folder=tmp_path).__name__ == "run"
 
 
 def test_a_module_beside_the_config_is_found(write: Write, tmp_path: Path) -> None:

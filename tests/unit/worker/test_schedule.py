@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -109,14 +110,15 @@ def test_asking_within_the_hour_that_comes_twice_is_never_a_busy_loop(
 def test_a_wildcard_follows_real_time_through_the_change(zone: str, change: str) -> None:
     cron = Cron("*/30 * * * *", ZoneInfo(zone))
     found = runs(cron, since=at(change) - timedelta(hours=5), until=at(change) + timedelta(hours=5))
-    gaps = {later - earlier for earlier, later in zip(found, found[1:], strict=False)}
+    gaps = {later - earlier for earlier, later in itertools.pairwise(found)}
     assert gaps == {timedelta(minutes=30)}
 
 
 @given(
-    moment=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
+    minutes=st.integers(0, 365 * 24 * 60),
     zone=st.sampled_from(sorted(SWITCHES)),
     expression=st.sampled_from(["0 * * * *", "*/7 * * * *", "30 2 * * *", "0 0 1 * *"]),
 )
-def test_the_next_time_is_always_ahead(moment: datetime, zone: str, expression: str) -> None:
+def test_the_next_time_is_always_ahead(minutes: int, zone: str, expression: str) -> None:
+    moment = at("2026-01-01T00:00") + timedelta(minutes=minutes)
     assert Cron(expression, ZoneInfo(zone)).next_delay_s(moment) > 0

@@ -114,7 +114,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(files: WorkerFi
     with pytest.raises(UnicodeEncodeError):
         files.write_text("notes.txt", "\ud800")
     assert files.read_text("notes.txt") == "old"
-    assert os.listdir(files.path("notes.txt").parent) == ["notes.txt"]
+    assert list(files.path("notes.txt").parent.iterdir()) == [files.path("notes.txt")]
 
 
 def test_a_link_in_the_place_of_the_fresh_file_is_not_written_through(tmp_path: Path) -> None:
@@ -125,9 +125,7 @@ def test_a_link_in_the_place_of_the_fresh_file_is_not_written_through(tmp_path: 
     assert (tmp_path / "victim").read_text() == "untouched"
 
 
-def test_a_report_has_its_title_and_lies_among_the_others(
-    reports: Reports, tmp_path: Path
-) -> None:
+def test_a_report_has_its_title_and_lies_among_the_others(reports: Reports, tmp_path: Path) -> None:
     path = reports.write("Two\nlines ", "\n body \n\n", name="digest", day="2026-06-01")
     assert path == tmp_path / "reports" / "digest.md"
     assert path.read_text() == "# Two lines\n\nbody\n"
@@ -136,7 +134,7 @@ def test_a_report_has_its_title_and_lies_among_the_others(
 def test_the_same_name_is_the_same_report(reports: Reports, tmp_path: Path) -> None:
     reports.write("One", "1", name="digest", day="2026-06-01")
     reports.write("Two", "2", name="digest", day="2026-06-02")
-    assert os.listdir(tmp_path / "reports") == ["digest.md"]
+    assert list((tmp_path / "reports").iterdir()) == [reports.path("digest")]
     assert "# Two" in reports.path("digest").read_text()
 
 
