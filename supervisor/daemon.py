@@ -15,14 +15,21 @@ from structlog.typing import FilteringBoundLogger
 
 from supervisor.assembly import build_intensity, build_models, build_plan, build_policy
 from supervisor.clock import SystemClock
-from supervisor.config import Loaded, load, notify_socket
+from supervisor.config import Loaded, load, take_notify_socket
 from supervisor.errors import ConfigError, StoreUnavailable
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
 from supervisor.http.answers import Answers
 from supervisor.http.app import serve
 from supervisor.ids import RandomIds
-from supervisor.lifecycle import Life, begin_life, changed_keys, end_life, record_reload
+from supervisor.lifecycle import (
+    Life,
+    begin_life,
+    changed_keys,
+    end_life,
+    keep_fixed,
+    record_reload,
+)
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
@@ -43,8 +50,6 @@ EXIT_STOPPED = 0
 EXIT_RESTART = 75
 
 _CHILD_GRACE_S = 2.0
-#: What only a new start can change; a reload names these and leaves them as they are.
-_FIXED = ("supervisor.", "http.", "log.")
 
 
 class Daemon:
@@ -61,11 +66,13 @@ class Daemon:
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._is_ready = False
         self._why_stopped = ""
+        self._has_ended = False
+        self._reloading = anyio.Lock()
         self._stop_asked = anyio.Event()
         self._hurry_asked = anyio.Event()
         self._supervision: Supervision | None = None
         self.metrics = Metrics(version=life.version)
-        self._manager = ServiceManager(notify_socket())
+        self._manager = ServiceManager(take_notify_socket())
         self._build(loaded)
 
     def _build(self, loaded: Loaded) -> None:
@@ -111,7 +118,7 @@ class Daemon:
     def state(self) -> str:
         """What the daemon is doing, in one word."""
         if self.kernel.is_stopping:
-            return "draining"
+            return "stopped" if self._has_ended else "draining"
         if not self._is_ready:
             return "starting"
         return "degraded" if self._workforce.failed else "running"
@@ -174,7 +181,7 @@ class Daemon:
     async def _cancel_when_stopped(self, scope: anyio.CancelScope) -> None:
         """End the one tick: at once for the STOP file, after the grace for a signal."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._obey_signals, None)
+            tasks.start_soon(self._obey_signals, tasks, None)
             await self._stop_asked.wait()
             self.kernel.is_stopping = True
             with anyio.move_on_after(self._loaded.config.supervisor.grace_s):
@@ -199,7 +206,7 @@ class Daemon:
             tasks, clock=self._clock, chance=self._chance, on_crash=self._workforce.on_crash
         )
         self._supervision = supervision
-        tasks.start_soon(self._obey_signals, supervision)
+        tasks.start_soon(self._obey_signals, tasks, supervision)
         heartbeat = self._heartbeat(tasks)
         server = serve(self._answers(heartbeat), self._loaded, listening)
         supervision.start(self._child("http", server.run_until_stopped, server.stop))
@@ -270,18 +277,16 @@ class Daemon:
                 "recovered", ticks=found.ticks, holds=found.holds, sessions=found.sessions
             )
 
-    async def _obey_signals(self, supervision: Supervision | None) -> None:
+    async def _obey_signals(self, tasks: TaskGroup, supervision: Supervision | None) -> None:
         wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         with anyio.open_signal_receiver(*wanted) as signals:
             async for received in signals:
-                await self._obey(received, supervision)
-
-    async def _obey(self, received: signal.Signals, supervision: Supervision | None) -> None:
-        if received is not signal.SIGHUP:
-            is_second = self._stop_asked.is_set()
-            self.request_stop(f"received {received.name}", in_a_hurry=is_second)
-        elif supervision is not None:
-            await self._reload(supervision)
+                if received is not signal.SIGHUP:
+                    is_second = self._stop_asked.is_set()
+                    self.request_stop(f"received {received.name}", in_a_hurry=is_second)
+                elif supervision is not None:
+                    # Beside this loop: a reload waits for the ticks of removed workers.
+                    tasks.start_soon(self._reload, supervision)
 
     async def _drain(self, supervision: Supervision, heartbeat: Heartbeat) -> None:
         """Take no new work, let ticks finish within the grace, then stop the rest in reverse."""
@@ -290,6 +295,8 @@ class Daemon:
         await self._workforce.stop(supervision)
         await heartbeat.beat()
         await supervision.stop()
+        self._has_ended = True
+        heartbeat.write_file(self.state)
         abandoned = supervision.abandoned()
         if abandoned:
             await self._leave_behind(abandoned)
@@ -319,10 +326,13 @@ class Daemon:
 
     async def _reload(self, supervision: Supervision) -> None:
         """Take up a changed config; an invalid one leaves everything as it is and says why."""
-        if self._stop_asked.is_set():
-            return
+        async with self._reloading:
+            if not self._stop_asked.is_set():
+                await self._reload_now(supervision)
+
+    async def _reload_now(self, supervision: Supervision) -> None:
         try:
-            loaded = load(self._loaded.path)
+            loaded, fixed = keep_fixed(self._loaded, load(self._loaded.path))
             plans = {name: build_plan(loaded, name) for name in loaded.config.worker}
             models, policy = build_models(loaded), build_policy(loaded)
             changes = changed_keys(self._loaded.config, loaded.config)
@@ -332,9 +342,8 @@ class Daemon:
         except (ConfigError, StoreUnavailable) as error:
             self._log.error("reload_refused", error=str(error), kept=str(self._loaded.path))
             return
-        for key in changes:
-            if key.startswith(_FIXED):
-                self._log.warning("reload_needs_restart", key=key)
+        for key in fixed:
+            self._log.warning("reload_needs_restart", key=key)
         self._loaded = loaded
         self.kernel.models, self.kernel.policy = models, policy
         self._vitals.expect({name: plan.tick_timeout_s for name, plan in plans.items()})

@@ -219,3 +219,16 @@ class InputRefused(Refusal):
 def amount_text(amount: int, unit: str) -> str:
     """Return an amount with its unit: `0.35 USD`, `1200 tokens`, `3 actions`."""
     return usd_text(amount) if unit == "micro_usd" else f"{amount} {unit}"
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error says, or its type's name where it says nothing or can't."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - somebody else's __str__
+        return f"{type(error).__name__}, whose text can't be had"
+
+
+def storable(text: str) -> str:
+    """Return `text` with what has no UTF-8 form (half of a surrogate pair) spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()

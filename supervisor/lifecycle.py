@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.config import Config
+from supervisor.config import Config, Loaded
 from supervisor.events import kinds
 from supervisor.events.log import Origin
 from supervisor.governance.kill_switch import Latch, engaged
@@ -77,6 +77,18 @@ def record_reload(
     with system_journal(tx, budgets.timezone, origin) as journal:
         journal.add(kinds.ConfigurationChanged(changes=tuple(changes)))
         apply_limits(tx, journal, budgets)
+
+
+def keep_fixed(before: Loaded, after: Loaded) -> tuple[Loaded, list[str]]:
+    """Return the new config with what only a start can change as it was, and those changed keys.
+
+    A daemon can't move its store, its lock, its port or its days while it runs.
+    """
+    old, new = before.config, after.config
+    fixed = {"supervisor": old.supervisor, "http": old.http, "log": old.log}
+    kept = msgspec.structs.replace(new, **fixed)
+    changed = changed_keys(kept, new)
+    return msgspec.structs.replace(after, config=kept), changed
 
 
 def changed_keys(before: Config, after: Config) -> list[str]:

@@ -93,7 +93,8 @@ def open_log(
     The file holds at most `file_max_mb` and has `files_keep` predecessors, so that the total is
     bounded. The console is human on a terminal and the same JSON elsewhere.
     """
-    shown_on = sys.stderr if console is None else console
+    # Started without a standard error, there is nobody to show anything to.
+    shown_on = console or sys.stderr or io.StringIO()
     file = _File(
         state_dir / LOG_NAME,
         maxBytes=section.file_max_mb * _MB,

@@ -17,6 +17,8 @@ from supervisor.errors import (
     AlreadyRunning,
     ConfigError,
     NotFound,
+    StoreDamaged,
+    StoreTooNew,
     StoreUnavailable,
     SupervisorError,
     UsageError,
@@ -36,7 +38,7 @@ _DAEMON_COMMANDS = frozenset({"run", "once"})
 
 _EPILOG = """exit codes:
   0   done; 1 failed, or audit and status found something (see their --help)
-  64  usage; 73 already running; 75 restart me; 78 the config can't be used"""
+  64  usage; 73 already running; 75 restart me; 78 a person must look: config or store"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -128,6 +130,9 @@ def exit_code(error: SupervisorError, command: str) -> int:
             return EXIT_ALREADY_RUNNING
         case UsageError() | NotFound():
             return EXIT_USAGE
+        case StoreDamaged() | StoreTooNew() if command in _DAEMON_COMMANDS:
+            # Starting again mends neither: a person has to look (requirement D12).
+            return EXIT_CONFIG
         case StoreUnavailable() if command in _DAEMON_COMMANDS:
             return EXIT_RESTART
         case _:

@@ -7,9 +7,8 @@ from supervisor.config.reading import (
     child_environment,
     config_path,
     load,
-    notify_socket,
     person,
-    watchdog_s,
+    take_notify_socket,
 )
 from supervisor.config.sections import (
     BudgetSection,
@@ -33,7 +32,6 @@ __all__ = [
     "child_environment",
     "config_path",
     "load",
-    "notify_socket",
     "person",
-    "watchdog_s",
+    "take_notify_socket",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
@@ -68,17 +68,9 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
     return Loaded(config=config, path=path, secrets=secrets)
 
 
-def notify_socket(environment: Environment = os.environ) -> str | None:
-    """Return systemd's notification socket, if this process is to use it."""
-    return environment.get("NOTIFY_SOCKET") or None
-
-
-def watchdog_s(environment: Environment = os.environ) -> float | None:
-    """Return systemd's watchdog span in seconds, if it is meant for this process."""
-    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    microseconds = environment.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1_000_000 if microseconds.isdecimal() else None
+def take_notify_socket(environment: MutableMapping[str, str] = os.environ) -> str | None:
+    """Return systemd's notification socket, and take it away from the children of this process."""
+    return environment.pop("NOTIFY_SOCKET", None) or None
 
 
 def child_environment(

@@ -47,7 +47,7 @@ class Answers:
         """Return why the daemon can't work, empty if it can: recovered, and the store writable."""
         if not self.is_ready():
             return "starting: recovery has not ended"
-        await self.heartbeat.beat()
+        await self.heartbeat.reach_store()
         return "" if self.heartbeat.is_store_well else "the store does not take writes"
 
     async def scrape(self) -> bytes:
@@ -101,7 +101,7 @@ class Answers:
 
     def stop(self, *, actor: str, why: str) -> Path:
         """Write the STOP file: the daemon ends at once and stays stopped until it is cleared."""
-        return write_stop(self.loaded().state_dir, actor=actor, why=why, at=self.clock.now())
+        return write_stop(self.kernel.state_dir, actor=actor, why=why, at=self.clock.now())
 
     def _origin(self, actor: str, command_id: str) -> Origin:
         return Origin(

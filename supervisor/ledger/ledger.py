@@ -86,7 +86,12 @@ def _refuse(tx: Transaction, key: AccountKey, amounts: Amounts) -> BudgetExceede
 
 
 def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded) -> None:
-    """Record that an account is used up, once for each account and so for each period."""
+    """Record that an account is used up, once for each account and so for each period.
+
+    One that only calls in flight fill is not used up yet.
+    """
+    if refused.may_free_up:
+        return
     account = find_account(tx, refused.account)
     assert account is not None, f"account {refused.account} is gone"
     if tx.run("ledger.mark_exhausted", id=account.id, now=to_us(journal.origin.at)):

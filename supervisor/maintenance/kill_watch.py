@@ -39,14 +39,23 @@ class KillWatch:
         self._has_failed = False
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled; the file also while the store does not answer."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch_file)
+            tasks.start_soon(self._watch_store)
+
+    async def _watch_file(self) -> None:
+        while True:
+            if self._stop_file.exists():
+                self._on_stop(f"the file {self._stop_file} is there")
+            await anyio.sleep(WATCH_EVERY_S)
+
+    async def _watch_store(self) -> None:
         while True:
             await self._look()
             await anyio.sleep(WATCH_EVERY_S)
 
     async def _look(self) -> None:
-        if self._stop_file.exists():
-            self._on_stop(f"the file {self._stop_file} is there")
         try:
             if await self._database.has_foreign_commits():
                 await self.obey()

@@ -201,6 +201,9 @@ class Calls:
             else:
                 self.forfeit(hold, why=error.what)
             raise
+        except BaseException:
+            self.forfeit(hold, why="cancelled while it was in flight")
+            raise
         finally:
             self.forfeit(hold, why="left before the answer was whole")
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from supervisor.clock import Clock, iso
-from supervisor.errors import InputRefused
+from supervisor.errors import InputRefused, storable
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
 from supervisor.ledger.accounts import Amounts
@@ -194,7 +194,7 @@ class Context:
 
         The next session's worker reads it as `ctx.session.received_note`.
         """
-        self.handoff_note = note[:HANDOFF_NOTE_MAX]
+        self.handoff_note = storable(note)[:HANDOFF_NOTE_MAX]
 
 
 def parse_prompt(prompt: Prompt) -> tuple[Message, ...]:

@@ -101,15 +101,19 @@ class WorkerLoop:
                 return self._own_delay_s()
 
     async def _delay_on_cap(self, end: TickEnd, refusal: BudgetExceeded) -> float:
-        """Do as [spend] on_cap says (requirement L7)."""
+        """Do as [spend] on_cap says (requirement L7).
+
+        Only the system's own account stops the daemon: a worker that has used up its session's
+        budget is no reason to stop the others.
+        """
+        if refusal.may_free_up:
+            return self._own_delay_s()
         on_cap = self._kernel.policy.on_cap
-        if on_cap == "stop":
+        if on_cap == "stop" and refusal.account.startswith("system/"):
             self._kernel.request_stop(f"on_cap = stop: {refusal}")
         if on_cap == "ask" and end.session_id is not None:
             origin = Origin(at=self._kernel.clock.now(), actor="daemon")
             await self._kernel.database.write(_pause_on_cap, end.session_id, origin)
-        if refusal.may_free_up:
-            return self._own_delay_s()
         now = self._kernel.clock.now()
         resets_at = refusal.resets_at or await self._session_end(end) or now
         return max((resets_at - now).total_seconds(), self._own_delay_s(), _RETRY_S)

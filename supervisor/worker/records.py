@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import Refusal
+from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance import gates
@@ -157,6 +157,8 @@ def _record_skip(
     timezone = request.session.timezone
     journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
     with journal:
+        if isinstance(refusal, BudgetExceeded):
+            ledger.record_exhaustion(tx, journal, refusal)
         journal.add(
             kinds.CycleSkipped(worker=request.worker, tick=tick, code=refusal.code, why=why)
         )

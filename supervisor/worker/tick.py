@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 
-from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable, SupervisorError
+from supervisor.errors import (
+    ProviderFailed,
+    Refusal,
+    StoreUnavailable,
+    SupervisorError,
+    storable,
+    text_of,
+)
 from supervisor.events.log import Origin
 from supervisor.governance.in_flight import Flight
 from supervisor.outcome import WORKER_OUTCOMES, Outcome
@@ -43,7 +51,7 @@ class _Verdict:
     code: str = ""
     why: str = ""
     refusal: Refusal | None = None
-    crash: Exception | None = None
+    crash: BaseException | None = None
     state: str | None = None
 
 
@@ -114,21 +122,40 @@ def _killed(flight: Flight) -> _Verdict | None:
 async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
     try:
         returned = await plan.function(ctx)
-    except Refusal as refusal:
-        return _Verdict(
-            outcome=Outcome.REFUSED, code=refusal.code, why=str(refusal), refusal=refusal
-        )
-    except (ProviderFailed, StoreUnavailable) as error:
-        # The world failed, not the worker: it is no crash, and the next tick comes as planned.
-        return _Verdict(outcome=Outcome.FAILED, code=error.code, why=str(error))
-    except Exception as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
-        code = error.code if isinstance(error, SupervisorError) else type(error).__name__
-        return _Verdict(outcome=Outcome.FAILED, code=code, why=str(error), crash=error)
+    except BaseException as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
+        # Where the tick is being cancelled, this raises again; a CancelledError that a worker
+        # has from somewhere else, or a SystemExit, is its crash and nobody else's.
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        return _raised(error)
     outcome = Outcome.OK if returned is None else returned
     if outcome not in WORKER_OUTCOMES:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
         return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
     return _with_state(outcome, ctx)
+
+
+def _raised(error: BaseException) -> _Verdict:
+    told = _expected(error)
+    if isinstance(told, Refusal):
+        return _Verdict(outcome=Outcome.REFUSED, code=told.code, why=str(told), refusal=told)
+    if told is not None:
+        # The world failed, not the worker: it is no crash, and the next tick comes as planned.
+        return _Verdict(outcome=Outcome.FAILED, code=told.code, why=str(told))
+    code = error.code if isinstance(error, SupervisorError) else type(error).__name__
+    return _Verdict(outcome=Outcome.FAILED, code=code, why=text_of(error), crash=error)
+
+
+def _expected(error: BaseException) -> SupervisorError | None:
+    """Return the refusal or outside failure that `error` is, or is a group of nothing but."""
+    if isinstance(error, Refusal | ProviderFailed | StoreUnavailable):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    told = [_expected(member) for member in error.exceptions]
+    if None in told:
+        return None
+    refusals = (member for member in told if isinstance(member, Refusal))
+    return next(refusals, told[0])
 
 
 def _with_state(outcome: Outcome, ctx: Context) -> _Verdict:
@@ -178,7 +205,7 @@ def _ending(
         duration_s=round(kernel.clock.monotonic() - began_s, 6),
         checkpoint_every=plan.checkpoint_every,
         code=verdict.code,
-        why=verdict.why[:_WHY_MAX],
+        why=storable(verdict.why)[:_WHY_MAX],
         state=verdict.state,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
     )

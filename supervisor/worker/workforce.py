@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
-from supervisor.errors import StoreUnavailable
+from supervisor.errors import StoreUnavailable, storable, text_of
 from supervisor.events import kinds
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import system_journal
@@ -15,6 +15,7 @@ from supervisor.worker.loop import WorkerLoop
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import WorkerCrashed
 
+_KIND = "worker"
 _ERROR_MAX = 500
 #: What a cancelled tick may take to record its end while the store is locked by somebody else.
 _RECORD_S = 6.0
@@ -46,7 +47,7 @@ class Workforce:
         self.failed.discard(plan.name)
         supervision.start(
             Child(
-                name=plan.name,
+                name=_child(plan.name),
                 run=loop.run,
                 stop=loop.stop,
                 grace_s=self._grace_s,
@@ -63,7 +64,7 @@ class Workforce:
 
     async def stop(self, supervision: Supervision) -> None:
         """Let every tick in flight finish within the grace, all at the same time."""
-        await supervision.stop_together(self._loops.keys())
+        await supervision.stop_together([_child(name) for name in self._loops])
 
     async def replace(self, supervision: Supervision, plans: Mapping[str, WorkerPlan]) -> None:
         """Give running workers their new plans, stop those that are gone, start the new ones.
@@ -71,7 +72,7 @@ class Workforce:
         A worker that had failed starts again.
         """
         gone = [name for name in self._loops if name not in plans or name in self.failed]
-        await supervision.stop_together(gone)
+        await supervision.stop_together([_child(name) for name in gone])
         for name in gone:
             del self._loops[name]
         for name, plan in plans.items():
@@ -83,25 +84,31 @@ class Workforce:
     async def on_crash(self, crash: Crash) -> None:
         """Record a child's crash before it starts again."""
         error = crash.error.__cause__ if isinstance(crash.error, WorkerCrashed) else crash.error
-        text = f"{type(error).__name__}: {error}"[:_ERROR_MAX]
+        text = storable(f"{type(error).__name__}: {text_of(error)}")[:_ERROR_MAX] if error else ""
         self._kernel.log.error("crashed", child=crash.child, exc_info=error)
-        if crash.child not in self._loops:
+        kind, _, worker = crash.child.partition(":")
+        if kind != _KIND:
             return
         event: kinds.WorkerCrashed | kinds.WorkerFailed
         if crash.restart_in_s is None:
-            self.failed.add(crash.child)
+            self.failed.add(worker)
             window_s = self._intensity.window_s
             event = kinds.WorkerFailed(
-                worker=crash.child, crashes=crash.crashes, window_s=window_s, error=text
+                worker=worker, crashes=crash.crashes, window_s=window_s, error=text
             )
         else:
             delay_s = round(crash.restart_in_s, 6)
-            event = kinds.WorkerCrashed(worker=crash.child, error=text, restart_in_s=delay_s)
+            event = kinds.WorkerCrashed(worker=worker, error=text, restart_in_s=delay_s)
         origin = Origin(at=self._kernel.clock.now(), actor="daemon")
         try:
             await self._kernel.database.write(_record, event, self._timezone, origin)
         except StoreUnavailable as unavailable:
             self._kernel.log.error("crash_not_written", error=str(unavailable))
+
+
+def _child(worker: str) -> str:
+    # A worker may be called `http`: its child must not be taken for the daemon's own.
+    return f"{_KIND}:{worker}"
 
 
 def _record(

@@ -15,6 +15,7 @@ from tests.e2e.billing_server import BillingServer
 from tests.e2e.daemon_process import Installation, Tables, wait_until
 
 EXIT_RESTART = 75
+EXIT_CONFIG = 78
 
 
 def one_call(billing: BillingServer) -> Tables:
@@ -36,7 +37,7 @@ def check_refused(site: Installation, billing: BillingServer, *words: str) -> No
     before = site.store.read_bytes()
     calls = len(billing.bills())
     daemon = site.start()
-    assert daemon.wait() == EXIT_RESTART
+    assert daemon.wait() == EXIT_CONFIG
     for word in (str(site.store), *words):
         assert word in daemon.said()
     assert "Traceback" not in daemon.said()
@@ -96,7 +97,7 @@ def test_store_that_is_gone_while_its_log_is_there_is_refused(
     calls = len(billing.bills())
     installation.store.rename(installation.folder / "elsewhere.db")
     second = installation.start()
-    assert second.wait() == EXIT_RESTART
+    assert second.wait() == EXIT_CONFIG
     assert "gone" in second.said()
     assert len(billing.bills()) == calls
     assert not installation.store.exists()

@@ -53,7 +53,7 @@ def test_heartbeat_is_fresh_and_has_its_fields(
     age_s = (datetime.now(UTC) - datetime.fromisoformat(str(beat["at"]))).total_seconds()
     assert -1 <= age_s < 10
     assert daemon.stop() == 0
-    assert installation.heartbeat()["state"] == "draining"
+    assert installation.heartbeat()["state"] == "stopped"
 
 
 def workers(site: Installation) -> dict[str, dict[str, object]]:

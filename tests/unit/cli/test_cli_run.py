@@ -45,11 +45,11 @@ def test_stop_file_lets_nothing_start_and_exits_0(site: Site, words: tuple[str, 
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_store_that_fails_at_the_start_exits_75(lived: Site, words: tuple[str, ...]) -> None:
+def test_store_that_only_a_person_can_mend_exits_78(lived: Site, words: tuple[str, ...]) -> None:
     lived.edit_config("[spend]", '[http]\nlisten = "127.0.0.1:0"\n[spend]')
     lived.store.write_bytes(b"")
     called = lived.call(*words)
-    assert called.code == 75
+    assert called.code == 78
     assert "error[store_damaged]: " in called.err
 
 

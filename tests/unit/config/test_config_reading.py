@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.config import config_path, load, notify_socket, person, watchdog_s
+from supervisor.config import config_path, load, person, take_notify_socket
 from supervisor.errors import ConfigError
 from tests.unit.config.conftest import CAP, Read, Refusal
 
@@ -93,19 +93,12 @@ def test_the_option_is_stronger_than_the_environment_and_that_than_the_folder() 
     assert config_path(None, {"SUPERVISOR_CONFIG": ""}) == Path.cwd() / "config.toml"
 
 
-def test_the_watchdog_is_meant_for_the_process_that_systemd_names() -> None:
-    mine = str(os.getpid())
-    assert watchdog_s({}) is None
-    assert watchdog_s({"WATCHDOG_USEC": "30000000"}) == 30.0
-    assert watchdog_s({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": mine}) == 30.0
-    assert watchdog_s({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}) is None
-    assert watchdog_s({"WATCHDOG_USEC": "soon"}) is None
-
-
-def test_the_notification_socket_is_none_where_systemd_gives_none() -> None:
-    assert notify_socket({}) is None
-    assert notify_socket({"NOTIFY_SOCKET": ""}) is None
-    assert notify_socket({"NOTIFY_SOCKET": "@abstract"}) == "@abstract"
+def test_the_notification_socket_is_taken_from_the_environment_of_children() -> None:
+    assert take_notify_socket({}) is None
+    assert take_notify_socket({"NOTIFY_SOCKET": ""}) is None
+    environment = {"NOTIFY_SOCKET": "@abstract", "PATH": "/bin"}
+    assert take_notify_socket(environment) == "@abstract"
+    assert environment == {"PATH": "/bin"}
 
 
 def test_the_person_is_who_called_sudo_not_root() -> None:
