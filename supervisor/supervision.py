@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from supervisor.backoff import delay_s
@@ -58,7 +59,7 @@ class Crash:
     """One crash; `restart_in_s` is None where the child is given up on."""
 
     child: str
-    error: Exception
+    error: BaseException
     crashes: int
     restart_in_s: float | None
 
@@ -87,7 +88,6 @@ class Supervision:
         self._chance = chance
         self._on_crash = on_crash
         self._running: list[_Running] = []
-        self._draining: list[_Running] = []
         self._stopped: list[_Running] = []
         self._is_hurried = False
 
@@ -98,7 +98,11 @@ class Supervision:
         self._tasks.start_soon(self._live, running, name=child.name)
 
     async def stop(self) -> None:
-        """Stop every child, the last one first, each within its grace."""
+        """Stop every child, the last one first, each within its grace.
+
+        Children that another task has asked to stop are waited for before all others.
+        """
+        await self._end_together([running for running in self._stopped if running.is_waited_for])
         while self._running:
             running = self._running.pop()
             self._stopped.append(running)
@@ -109,10 +113,12 @@ class Supervision:
         """Stop the named children at the same time, each within its grace or until `hurry`."""
         chosen = [running for running in self._running if running.child.name in names]
         self._running = [running for running in self._running if running not in chosen]
-        self._draining = chosen
         self._stopped.extend(chosen)
         for running in chosen:
             running.ask_to_stop()
+        await self._end_together(chosen)
+
+    async def _end_together(self, chosen: Collection[_Running]) -> None:
         async with anyio.create_task_group() as tasks:
             for running in chosen:
                 grace_s = 0.0 if self._is_hurried else running.child.grace_s
@@ -120,12 +126,12 @@ class Supervision:
 
     def abandoned(self) -> list[str]:
         """Return the children that were cancelled and have not ended: they swallow it."""
-        return [running.child.name for running in self._stopped if not running.ended.is_set()]
+        return [running.child.name for running in self._stopped if running.is_alive]
 
     def hurry(self) -> None:
-        """Leave no grace to children that stop together, now or later."""
+        """Leave no grace to children that were asked to stop, nor to those that will together."""
         self._is_hurried = True
-        for running in self._draining:
+        for running in self._stopped:
             running.scope.cancel()
 
     async def _live(self, running: _Running) -> None:
@@ -141,7 +147,10 @@ class Supervision:
         while True:
             try:
                 return await child.run()
-            except Exception as error:  # noqa: BLE001 - a child's border: recorded by on_crash
+            except BaseException as error:  # noqa: BLE001 - a child's border: recorded by on_crash
+                # A cancellation of ours raises again here. One that the child has caught from
+                # elsewhere, or a SystemExit, is its crash and nobody else's.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 restart_in_s = self._after_crash(child.intensity, crashes)
                 crash = Crash(
                     child=child.name,
@@ -185,6 +194,15 @@ class _Running:
         self.wake = anyio.Event()
         self.ended = anyio.Event()
         self.is_stopping = False
+        self.is_abandoned = False
+
+    @property
+    def is_alive(self) -> bool:
+        return not self.ended.is_set()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self.is_alive and not self.is_abandoned
 
     def ask_to_stop(self) -> None:
         self.is_stopping = True
@@ -197,3 +215,4 @@ class _Running:
         self.scope.cancel()
         with anyio.move_on_after(self.child.abandon_s, shield=True):
             await self.ended.wait()
+        self.is_abandoned = self.is_alive
