@@ -244,6 +244,11 @@ BAD_VALUES = {
         "http.listen = '127.0.0.1'",
         'write ADDRESS:PORT, such as "127.0.0.1:9464"',
     ),
+    "a port by its name": (
+        '[http]\nlisten = "127.0.0.1:http"\n',
+        "http.listen = '127.0.0.1:http'",
+        'write ADDRESS:PORT, such as "127.0.0.1:9464"',
+    ),
     "no such port": (
         '[http]\nlisten = "127.0.0.1:65536"\n',
         "http.listen = '127.0.0.1:65536'",
