@@ -23,7 +23,8 @@ check: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: .venv/installed-test
+# Without the test extras: `rich` among them makes structlog heavier.
+bench: .venv/installed
 	$(BIN)/python -m bench
 
 clean:

@@ -134,14 +134,12 @@ class Daemon:
             if self._supervision is not None:
                 self._supervision.hurry()
 
-    async def run(self, listening: socket.socket) -> int:
+    async def run(self, plans: list[WorkerPlan], listening: socket.socket) -> int:
         """Live until asked to stop, and return the exit code.
 
         Raises:
             StoreUnavailable: the store failed at the start.
-            ConfigError: a worker can't be imported.
         """
-        plans = [build_plan(self._loaded, name) for name in self._loaded.config.worker]
         await self._begin(plans)
         exit_code = EXIT_STOPPED
         try:

@@ -180,11 +180,10 @@ class SessionNotActive(Refusal):
 
     code = "session_not_active"
 
-    def __init__(self, *, session_id: str, status: str, why: str) -> None:
+    def __init__(self, *, session_id: str, status: str, why: str, fix: str = "") -> None:
+        resume = f"`supervisor sessions resume {session_id}` lets the worker go on"
         super().__init__(
-            subject=f"session {session_id}",
-            what=f"{status}: {why}",
-            fix=f"`supervisor sessions resume {session_id}` lets the worker go on",
+            subject=f"session {session_id}", what=f"{status}: {why}", fix=fix or resume
         )
         self.session_id = session_id
         self.status = status

@@ -15,6 +15,7 @@ import anyio
 from structlog.typing import FilteringBoundLogger
 
 from supervisor import __version__
+from supervisor.assembly import build_plan
 from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.daemon import EXIT_STOPPED, Daemon
@@ -26,9 +27,11 @@ from supervisor.lifecycle import Life
 from supervisor.lock import Holder, Lock, acquire
 from supervisor.logs import open_log
 from supervisor.maintenance.stop_file import read_stop
+from supervisor.money import limit_micro_usd, usd_text
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
 from supervisor.storage.open import open_database
+from supervisor.worker.plan import WorkerPlan
 
 EXIT_FAILED = 1
 
@@ -43,12 +46,14 @@ def run_daemon(loaded: Loaded, *, exit_if_killed: bool = False) -> int:
         AlreadyRunning: another daemon has the state directory.
         StoreUnavailable: the state directory or the store can't be used.
     """
+    # Before anything starts: a worker that can't be imported is an error of the config.
+    plans = [build_plan(loaded, name) for name in loaded.config.worker]
     prepare_state_dir(loaded.state_dir)
     if is_stopped(loaded):
         return EXIT_STOPPED
     lock = acquire(loaded.state_dir)
     try:
-        return anyio.run(partial(_run, loaded, lock, exit_if_killed=exit_if_killed))
+        return anyio.run(partial(_run, loaded, plans, lock, exit_if_killed=exit_if_killed))
     finally:
         lock.release()
 
@@ -103,7 +108,7 @@ async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Database, FilteringBoun
         await database.close()
 
 
-async def _run(loaded: Loaded, lock: Lock, *, exit_if_killed: bool) -> int:
+async def _run(loaded: Loaded, plans: list[WorkerPlan], lock: Lock, *, exit_if_killed: bool) -> int:
     listening = bind(loaded.config.http.listen)
     try:
         life = describe_life(lock, listen=address_of(listening))
@@ -114,7 +119,7 @@ async def _run(loaded: Loaded, lock: Lock, *, exit_if_killed: bool) -> int:
                 return EXIT_STOPPED
             daemon = Daemon(loaded, database=database, log=log, life=life)
             _say(banner(loaded, address_of(listening)))
-            return await daemon.run(listening)
+            return await daemon.run(plans, listening)
     finally:
         listening.close()
 
@@ -169,14 +174,14 @@ def banner(loaded: Loaded, address: str) -> str:
     """Return what a person sees first."""
     config = loaded.config
     workers = ", ".join(config.worker) or "none: add a [worker.NAME] to the config"
-    cap = config.spend.daily_cap_usd
+    cap = usd_text(limit_micro_usd(config.spend.daily_cap_usd))
     return "\n".join(
         (
             f"supervisor {__version__}  pid {os.getpid()}",
             f"  config    {loaded.path}",
             f"  state     {loaded.state_dir}",
             f"  workers   {workers}",
-            f"  spend cap {cap:.2f} USD a day, on cap: {config.spend.on_cap}",
+            f"  spend cap {cap} a day, on cap: {config.spend.on_cap}",
             f"  http      http://{address}  /healthz /readyz /status /metrics",
             "  stop it   Ctrl-C drains; `supervisor stop` ends it and keeps it stopped",
         )

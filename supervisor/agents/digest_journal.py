@@ -96,5 +96,5 @@ def _parsed(value: object, slug: str) -> Memory:
         raise RepositoryNotDigested(
             subject=f"state of the worker, key {slug}",
             what=f"not one of ours: {error}",
-            fix="`supervisor rollback` to a checkpoint of this worker",
+            fix="give the worker another name in the config: it begins with an empty state there",
         ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import msgspec
 
 from supervisor.cli.invocation import Invocation
@@ -29,4 +31,8 @@ def run(invocation: Invocation) -> int:
     loaded = invocation.load_with_secrets()
     from supervisor.launch import run_daemon
 
-    return run_daemon(loaded, exit_if_killed=options.exit_if_killed)
+    code = run_daemon(loaded, exit_if_killed=options.exit_if_killed)
+    # The process ends here: looking through every object once more would only make that later.
+    gc.disable()
+    gc.freeze()
+    return code

@@ -50,8 +50,6 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self.cost += event.cost
                 self.tokens += event.tokens
                 self.actions += event.actions
-            case kinds.HoldReconciled(cost=cost, cost_before=before):
-                self.cost += cost - before
             case _:
                 return
 

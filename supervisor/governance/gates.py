@@ -50,9 +50,10 @@ def acp_session(situation: Situation) -> Refusal | None:
     session = situation.session
     if session is None:
         return SessionNotActive(
-            session_id=f"{situation.worker}@now",
+            session_id=f"of {situation.worker}",
             status="over",
             why="the clock went back into a window that was closed",
+            fix="set the clock right, or wait until that window ends by it",
         )
     if session.status is SessionStatus.ACTIVE:
         return None

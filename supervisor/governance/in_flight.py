@@ -31,16 +31,24 @@ class InFlight:
 
     def __init__(self) -> None:
         self._flights: set[Flight] = set()
+        self._arrival = anyio.Event()
 
     @contextmanager
     def register(self, worker: str, session_id: str, scope: anyio.CancelScope) -> Iterator[Flight]:
         """Hold a running tick's place while it runs."""
         flight = Flight(worker, session_id, scope)
         self._flights.add(flight)
+        self._arrival.set()
         try:
             yield flight
         finally:
             self._flights.discard(flight)
+            if not self._flights:
+                self._arrival = anyio.Event()
+
+    async def wait_for_one(self) -> None:
+        """Wait until a tick runs."""
+        await self._arrival.wait()
 
     def kill(self, latches: Sequence[Latch]) -> list[Flight]:
         """Cancel every tick that a latched kill reaches, and return those."""

@@ -11,14 +11,17 @@ from structlog.typing import FilteringBoundLogger
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.kill_switch import engaged
+from supervisor.maintenance.stop_file import read_stop
 from supervisor.storage.database import Database
 
-#: A tenth of `kill_latency_s` at its default, and 0.05 % of a core.
-WATCH_EVERY_S = 0.1
+#: While a tick runs; a twentieth of `kill_latency_s` at its default.
+_BUSY_EVERY_S = 0.04
+#: While none does: there is nothing to cancel, and the gates read the latches themselves.
+_IDLE_EVERY_S = 0.5
 
 
 class KillWatch:
-    """Looks ten times a second; the gates don't depend on it, work in flight does."""
+    """Looks often while a tick runs; the gates don't depend on it, work in flight does."""
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class KillWatch:
         self._on_stop = on_stop
         self._on_change = on_change
         self._has_failed = False
+        self._is_behind = False
 
     async def run(self) -> None:
         """Watch until cancelled; the file also while the store does not answer."""
@@ -47,17 +51,25 @@ class KillWatch:
     async def _watch_file(self) -> None:
         while True:
             if self._stop_file.exists():
-                self._on_stop(f"the file {self._stop_file} is there")
-            await anyio.sleep(WATCH_EVERY_S)
+                said = read_stop(self._stop_file.parent) or "no word about why"
+                self._on_stop(f"the file {self._stop_file} is there: {said}")
+            await self._pause()
 
     async def _watch_store(self) -> None:
         while True:
             await self._look()
-            await anyio.sleep(WATCH_EVERY_S)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        if len(self._in_flight):
+            await anyio.sleep(_BUSY_EVERY_S)
+            return
+        with anyio.move_on_after(_IDLE_EVERY_S):
+            await self._in_flight.wait_for_one()
 
     async def _look(self) -> None:
         try:
-            if await self._database.has_foreign_commits():
+            if await self._database.has_foreign_commits() or self._is_behind:
                 await self.obey()
                 self.announce_change()
             self._has_failed = False
@@ -77,5 +89,9 @@ class KillWatch:
         Raises:
             StoreUnavailable: the latches can't be read.
         """
-        for flight in self._in_flight.kill(await self._database.read(engaged)):
+        # Until it has been read, also where this fails: the next look tries again.
+        self._is_behind = True
+        latches = await self._database.read(engaged)
+        self._is_behind = False
+        for flight in self._in_flight.kill(latches):
             self._log.warning("tick_killed", worker=flight.worker, session_id=flight.session_id)

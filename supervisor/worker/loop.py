@@ -21,6 +21,7 @@ from supervisor.governance.rotation import find_session, pause_session
 from supervisor.governance.session import SessionStatus
 from supervisor.storage.database import Transaction
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.schedule import Cron
 from supervisor.worker.tick import TickEnd, run_tick
 
 #: A wait is cut into slices of this, each compared with the wall clock: after a suspend or a
@@ -38,6 +39,7 @@ class WorkerLoop:
         self._kernel = kernel
         self._woken = anyio.Event()
         self._is_first = True
+        self._latest_due: datetime | None = None
         self._is_stopping = False
         self._is_refused = False
 
@@ -67,13 +69,15 @@ class WorkerLoop:
         """
         if self._is_first:
             self._is_first = False
-            await self._wait(self.plan.schedule.first_delay_s(self._kernel.clock.now()))
+            is_cron = isinstance(self.plan.schedule, Cron)
+            await self._wait(self._own_delay_s() if is_cron else 0.0)
         while not self._is_stopping:
             delay_s = await self._tick()
             await self._wait(delay_s)
 
     async def _tick(self) -> float:
         """Run one tick and return the seconds until the next."""
+        self._is_refused = False
         try:
             end = await run_tick(self._kernel, self.plan)
             self._is_refused = end.refusal is not None
@@ -86,7 +90,13 @@ class WorkerLoop:
         return self._own_delay_s()
 
     def _own_delay_s(self) -> float:
-        return self.plan.schedule.next_delay_s(self._kernel.clock.now())
+        schedule, now = self.plan.schedule, self._kernel.clock.now()
+        if not isinstance(schedule, Cron):
+            return schedule.next_delay_s(now)
+        # After the latest occurrence, also where the clock was set back before it: each runs once.
+        after = max(now, self._latest_due or now)
+        self._latest_due = after + timedelta(seconds=schedule.next_delay_s(after))
+        return (self._latest_due - now).total_seconds()
 
     async def _delay_after_refusal(self, end: TickEnd, refusal: Refusal) -> float:
         """Return how long to wait: until what refused can have changed, or until woken."""
@@ -129,9 +139,11 @@ class WorkerLoop:
         due = clock.now() + timedelta(seconds=delay_s)
         deadline_s = clock.monotonic() + delay_s
         while not self._woken.is_set():
-            # Whichever clock says first that the time has come: the wall clock after a suspend,
-            # the monotonic one after the wall clock was set back.
-            left_s = min((due - clock.now()).total_seconds(), deadline_s - clock.monotonic())
+            left_s = (due - clock.now()).total_seconds()
+            if not isinstance(self.plan.schedule, Cron):
+                # A span and no time of day: whichever clock says first that it is over, the wall
+                # clock after a suspend, the monotonic one after the wall clock was set back.
+                left_s = min(left_s, deadline_s - clock.monotonic())
             if left_s <= 0:
                 break
             with anyio.move_on_after(min(left_s, _SLICE_S)):

@@ -272,6 +272,7 @@ def test_a_warning_and_an_exhaustion_are_recorded_once_for_an_account(till: Till
     till.held(1)
     till.held(1)
     assert till.kinds().count("budget_warning") == 1
+    till.settle(till.held(150_000), 150_000)
     for _ in range(3):
         refusal = till.reserve(900_000)
         assert isinstance(refusal, BudgetExceeded)
@@ -292,7 +293,9 @@ def test_a_refusal_says_whether_calls_in_flight_may_free_it_up(till: Till) -> No
 
 def test_tokens_and_actions_are_limited_like_money(till: Till) -> None:
     till.limits = budgets(budget("system", Period.HOUR, Unit.TOKENS, 100))
-    assert isinstance(till.reserve(0, tokens=100), Hold)
+    hold = till.reserve(0, tokens=100)
+    assert isinstance(hold, Hold)
+    till.forfeit(hold)
     refusal = till.reserve(0, tokens=1)
     assert isinstance(refusal, BudgetExceeded)
     assert refusal.unit == "tokens"
