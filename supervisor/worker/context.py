@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -122,13 +123,20 @@ class Context:
         self.options: Mapping[str, object] = plan.options
         self.config_dir = kernel.config_dir
         self.state = DurableState(state)
-        self.files = WorkerFiles(kernel.state_dir / "workers" / plan.name)
         self.calls = Calls(kernel, worker=plan.name, tick=tick, session_id=session.id)
         self.model = ModelAccess(kernel, plan, self.calls)
         self.handoff_note: str | None = None
         self.last_progress: Progress | None = None
         self._kernel = kernel
-        self._reports = Reports(kernel.state_dir / "reports", plan.name)
+
+    @cached_property
+    def files(self) -> WorkerFiles:
+        """The worker's own directory."""
+        return WorkerFiles(self._kernel.state_dir / "workers" / self.name)
+
+    @cached_property
+    def _reports(self) -> Reports:
+        return Reports(self._kernel.state_dir / "reports", self.name)
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:

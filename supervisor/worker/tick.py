@@ -98,17 +98,16 @@ def _now(kernel: Kernel, plan: WorkerPlan) -> Origin:
 async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdict:
     verdict = _Verdict(outcome=Outcome.CANCELLED)
     with (
-        anyio.CancelScope() as kill_scope,
-        kernel.in_flight.register(plan.name, ctx.session.id, kill_scope) as flight,
+        anyio.move_on_after(plan.tick_timeout_s) as scope,
+        kernel.in_flight.register(plan.name, ctx.session.id, scope) as flight,
     ):
-        with anyio.move_on_after(plan.tick_timeout_s) as deadline:
-            verdict = await _call_worker(plan, ctx)
-        if deadline.cancelled_caught:
-            verdict = _Verdict(
-                outcome=Outcome.TIMED_OUT,
-                code="tick_timeout",
-                why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
-            )
+        verdict = await _call_worker(plan, ctx)
+    if flight.killed_by is None and scope.cancelled_caught:
+        return _Verdict(
+            outcome=Outcome.TIMED_OUT,
+            code="tick_timeout",
+            why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
+        )
     return _killed(flight) or verdict
 
 

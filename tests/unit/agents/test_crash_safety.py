@@ -143,7 +143,7 @@ async def test_damaged_state_stops_the_repository_instead_of_repeating_a_digest(
     await host.run_tick()
     host.state = dict.fromkeys(host.state, 7)
     assert await host.run_tick() is Outcome.FAILED
-    assert "supervisor rollback" in str(host.errors[0]["error"])
+    assert "another name" in str(host.errors[0]["error"])
 
 
 async def test_model_that_fails_for_ever_adds_nothing_to_what_is_kept(
