@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from supervisor.clock import from_us, iso
 from supervisor.events.log import Recorded
 from supervisor.money import to_usd
 
@@ -32,6 +33,11 @@ _LEVELS: dict[str, int] = {
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
 }
+#: What of a payload is a moment, what is always money, and what is in its account's unit; as in
+#: cli/event_pages.py.
+_MOMENTS = frozenset({"window_start", "window_end", "retry_at"})
+_MONEY = frozenset({"cost", "cost_before"})
+_AMOUNTS = frozenset({"used", "limit_amount", "settled", "overrun", "before"})
 _BAD_OUTCOMES = frozenset({"failed", "timed_out", "refused", "cancelled", "unknown"})
 
 
@@ -71,8 +77,16 @@ def _fields(recorded: Recorded) -> dict[str, object]:
         fields["correlation_id"] = recorded.origin.correlation_id
     if recorded.origin.command_id:
         fields["command_id"] = recorded.origin.command_id
-    fields.update(msgspec.to_builtins(recorded.event))
-    cost = fields.pop("cost", None)
-    if isinstance(cost, int):
-        fields["cost_usd"] = to_usd(cost)
+    payload: dict[str, object] = msgspec.to_builtins(recorded.event)
+    is_money = payload.get("unit") == "micro_usd" or (
+        str(payload.get("account", "")).endswith("/micro_usd")
+    )
+    money = _MONEY | _AMOUNTS if is_money else _MONEY
+    for key, value in payload.items():
+        if isinstance(value, int) and key in _MOMENTS:
+            fields[key] = iso(from_us(value))
+        elif isinstance(value, int) and key in money:
+            fields[f"{key}_usd"] = to_usd(value)
+        else:
+            fields[key] = value
     return fields

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
@@ -28,22 +28,33 @@ class _File(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's
         return
 
+    def doRollover(self) -> None:  # noqa: N802 - the library's
+        """Empty the file where it has no predecessor: the library would go on appending."""
+        if not self.backupCount:
+            os.truncate(self.baseFilename, 0)
+        super().doRollover()
+
 
 class _Sinks:
     """Writes each line to the file and to the console; the one place that writes logs."""
 
-    def __init__(self, file: logging.Handler, console: TextIO) -> None:
+    def __init__(self, file: logging.Handler, console: TextIO | None) -> None:
         self._file = file
         self._console = console
 
     def write(self, line: str, shown: str) -> None:
         self._file.emit(logging.makeLogRecord({"msg": line}))
+        if self._console is None:
+            return
         try:
             self._console.write(shown + "\n")
             self._console.flush()
+        except BlockingIOError:
+            # It is full now, and may be read again: only this line is lost to it.
+            return
         except (OSError, ValueError):
             # The terminal or the pipe is gone: the file has the line.
-            self._console = io.StringIO()
+            self._console = None
 
     debug = info = warning = error = critical = msg = write
 
@@ -64,22 +75,34 @@ class _Render:
 
 
 def _text(rendered: str | bytes) -> str:
-    return rendered if isinstance(rendered, str) else rendered.decode()
+    # What is no Unicode, such as half of a file's name, is written as an escape, which JSON knows.
+    text = rendered if isinstance(rendered, str) else rendered.decode()
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Redact:
-    """Replaces the values of the configured secrets wherever they stand in a line's texts."""
+    """Replaces the values of the configured secrets wherever they stand in a line."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        for key, value in event.items():
-            if isinstance(value, str):
-                event[key] = self._clean(value)
-        return event
+        if not self._secrets:
+            return event
+        return {self._text(key): self._clean(value) for key, value in event.items()}
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, value: object) -> object:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case Mapping():
+                return {self._text(str(key)): self._clean(inner) for key, inner in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self._clean(inner) for inner in value]
+            case _:
+                return self._text(str(value))
+
+    def _text(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _REDACTED)
         return text
@@ -94,7 +117,7 @@ def open_log(
     bounded. The console is human on a terminal and the same JSON elsewhere.
     """
     # Started without a standard error, there is nobody to show anything to.
-    shown_on = console or sys.stderr or io.StringIO()
+    shown_on: TextIO | None = console or sys.stderr
     file = _File(
         state_dir / LOG_NAME,
         maxBytes=section.file_max_mb * _MB,
@@ -109,7 +132,7 @@ def open_log(
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,
             _Redact(secrets),
-            _Render(is_terminal=shown_on.isatty()),
+            _Render(is_terminal=shown_on is not None and shown_on.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[section.level.upper()]

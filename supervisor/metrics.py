@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
@@ -22,7 +23,11 @@ LIVES = ("running", "restarting", "failed", "stopped")
 
 
 class Metrics:
-    """The daemon's series. Written by the store's commits (`follow`) and by each scrape."""
+    """The daemon's series. Written by the store's commits (`follow`) and by each scrape.
+
+    What a commit counts is kept as `cache(series.labels)`: finding a child takes the library longer
+    than counting on it. A gauge is kept itself, as a cleared one has lost its children.
+    """
 
     def __init__(self, *, version: str) -> None:
         registry = CollectorRegistry()
@@ -31,31 +36,37 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"supervisor_{name}", text, labels, registry=registry)
+        def counter(name: str, text: str, *labels: str) -> Callable[..., Counter]:
+            return cache(Counter(f"supervisor_{name}", text, labels, registry=registry).labels)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"supervisor_{name}", text, labels, registry=registry)
 
         gauge("build_info", "The running version.", "version").labels(version).set(1)
-        self.ticks = counter("ticks", "Ticks that ended, by outcome.", "worker", "outcome")
-        self.tick_duration = Histogram(
-            "supervisor_tick_duration_seconds",
-            "How long ticks took.",
-            ["worker"],
-            buckets=_TICK_BUCKETS_S,
-            registry=registry,
+        self._ticks = counter("ticks", "Ticks that ended, by outcome.", "worker", "outcome")
+        self._tick_duration = cache(
+            Histogram(
+                "supervisor_tick_duration_seconds",
+                "How long ticks took.",
+                ["worker"],
+                buckets=_TICK_BUCKETS_S,
+                registry=registry,
+            ).labels
         )
-        self.restarts = counter("worker_restarts", "Workers' crashes.", "worker")
-        self.rotations = counter("session_rotations", "Sessions that followed another.", "worker")
-        self.spend = counter("spend_usd", "USD spent, forfeits included.", "worker", "model")
-        self.refusals = counter(
+        self._restarts = counter("worker_restarts", "Workers' crashes.", "worker")
+        self._rotations = counter("session_rotations", "Sessions that followed another.", "worker")
+        self._spend = counter("spend_usd", "USD spent, forfeits included.", "worker", "model")
+        self._refusals = counter(
             "refusals", "Ticks and calls that a gate refused.", "worker", "code"
         )
-        self.holds = counter("holds", "Holds, by how they ended.", "end")
-        self.events = counter("events", "Committed events.", "kind")
-        self.recoveries = counter("recoveries", "What recovery found.", "finding")
-        self.write_failures = counter("state_write_failures", "Writes that the store did not take.")
+        self._holds = counter("holds", "Holds, by how they ended.", "end")
+        self._events = counter("events", "Committed events.", "kind")
+        self._recoveries = counter("recoveries", "What recovery found.", "finding")
+        self.write_failures = Counter(
+            "supervisor_state_write_failures",
+            "Writes that the store did not take.",
+            registry=registry,
+        )
         self.last_progress = gauge(
             "last_progress_timestamp_seconds", "When the worker's last tick ended.", "worker"
         )
@@ -75,44 +86,48 @@ class Metrics:
 
     def _add_calls(self, registry: CollectorRegistry) -> None:
         """Add the series that OpenTelemetry's GenAI conventions name."""
-        self.call_tokens = Histogram(
-            "gen_ai_client_token_usage",
-            "Tokens of a model call, by type.",
-            ["gen_ai_request_model", "gen_ai_token_type"],
-            buckets=_TOKEN_BUCKETS,
-            registry=registry,
+        self._call_tokens = cache(
+            Histogram(
+                "gen_ai_client_token_usage",
+                "Tokens of a model call, by type.",
+                ["gen_ai_request_model", "gen_ai_token_type"],
+                buckets=_TOKEN_BUCKETS,
+                registry=registry,
+            ).labels
         )
-        self.call_duration = Histogram(
-            "gen_ai_client_operation_duration_seconds",
-            "How long model calls took.",
-            ["gen_ai_request_model"],
-            buckets=_CALL_BUCKETS_S,
-            registry=registry,
+        self._call_duration = cache(
+            Histogram(
+                "gen_ai_client_operation_duration_seconds",
+                "How long model calls took.",
+                ["gen_ai_request_model"],
+                buckets=_CALL_BUCKETS_S,
+                registry=registry,
+            ).labels
         )
 
     def follow(self, facts: Sequence[object]) -> None:
         """Count what one commit has made true."""
         for fact in facts:
             if isinstance(fact, Recorded):
-                self.events.labels(fact.event.kind).inc()
+                self._events(fact.event.kind).inc()
                 self._count(fact.session_id.partition("@")[0], fact.event)
 
     def _count(self, worker: str, event: kinds.Event) -> None:
         match event:
             case kinds.CycleCompleted():
-                self.ticks.labels(event.worker, event.outcome).inc()
-                self.tick_duration.labels(event.worker).observe(event.duration_s)
+                self._ticks(event.worker, event.outcome).inc()
+                self._tick_duration(event.worker).observe(event.duration_s)
             case kinds.CallRefused():
-                self.refusals.labels(event.worker, event.code).inc()
+                self._refusals(event.worker, event.code).inc()
             case kinds.CycleSkipped():
-                self.ticks.labels(event.worker, "skipped").inc()
-                self.refusals.labels(event.worker, event.code).inc()
+                self._ticks(event.worker, "skipped").inc()
+                self._refusals(event.worker, event.code).inc()
             case kinds.CycleRecovered():
-                self.ticks.labels(event.worker, "recovered").inc()
+                self._ticks(event.worker, "recovered").inc()
             case kinds.WorkerCrashed():
-                self.restarts.labels(event.worker).inc()
+                self._restarts(event.worker).inc()
             case kinds.SessionRotated():
-                self.rotations.labels(event.worker).inc()
+                self._rotations(event.worker).inc()
             case kinds.HoldSettled() | kinds.HoldForfeited() | kinds.HoldReleased():
                 self._count_end(worker, event)
             case _:
@@ -121,14 +136,14 @@ class Metrics:
     def _count_end(
         self, worker: str, event: kinds.HoldSettled | kinds.HoldForfeited | kinds.HoldReleased
     ) -> None:
-        self.holds.labels(event.kind.removeprefix("hold_")).inc()
+        self._holds(event.kind.removeprefix("hold_")).inc()
         if isinstance(event, kinds.HoldReleased):
             return
-        self.spend.labels(worker, event.model).inc(to_usd(event.cost))
+        self._spend(worker, event.model).inc(to_usd(event.cost))
         if isinstance(event, kinds.HoldSettled) and event.model:
-            self.call_tokens.labels(event.model, "input").observe(event.input_tokens)
-            self.call_tokens.labels(event.model, "output").observe(event.output_tokens)
-            self.call_duration.labels(event.model).observe(event.duration_s)
+            self._call_tokens(event.model, "input").observe(event.input_tokens)
+            self._call_tokens(event.model, "output").observe(event.output_tokens)
+            self._call_duration(event.model).observe(event.duration_s)
 
     def show_breaker(self, name: str, state: str) -> None:
         """Set the breaker's state."""
@@ -142,10 +157,15 @@ class Metrics:
         if progress_at is not None:
             self.last_progress.labels(name).set(progress_at.timestamp())
 
+    def forget_workers(self) -> None:
+        """Drop what `show_worker` has set, so that a worker that left is shown no more."""
+        self.worker_state.clear()
+        self.last_progress.clear()
+
     def show_recovery(self, **findings: int) -> None:
         """Count what a recovery scan has closed, by finding."""
         for finding, number in findings.items():
-            self.recoveries.labels(finding).inc(number)
+            self._recoveries(finding).inc(number)
 
     def show_write_failures(self, total: int) -> None:
         """Bring the counter up to the store's own count."""

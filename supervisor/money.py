@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal
+import math
+from decimal import Decimal
+from fractions import Fraction
 
 MICRO_PER_USD = 1_000_000
 
@@ -12,14 +14,18 @@ def micro_usd(usd: float | int | str | Decimal) -> int:
 
     A float is read by its shortest decimal form: `0.1` is ten cents, not a binary fraction above.
     """
-    amount = usd if isinstance(usd, Decimal) else Decimal(str(usd))
-    return int((amount * MICRO_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+    return math.ceil(_exactly(usd))
 
 
 def limit_micro_usd(usd: float | int | str | Decimal) -> int:
     """Return a limit in micro-USD, rounded down, so that a cap is never overstated."""
+    return math.floor(_exactly(usd))
+
+
+def _exactly(usd: float | int | str | Decimal) -> Fraction:
+    # A product of decimals would be rounded to 28 digits before it is rounded up or down.
     amount = usd if isinstance(usd, Decimal) else Decimal(str(usd))
-    return int(amount * MICRO_PER_USD)
+    return Fraction(amount) * MICRO_PER_USD
 
 
 def to_usd(amount_micro_usd: int) -> float:

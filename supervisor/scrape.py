@@ -52,6 +52,7 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
         metrics.kill_engaged.labels(kind).set(kinds.count(kind))
     for breaker in gauges.breakers:
         metrics.show_breaker(breaker.name, breaker.state)
+    metrics.session_started.clear()
     for session in gauges.sessions:
         opened = from_us(session.opened_at).timestamp()
         metrics.session_started.labels(session.worker).set(opened)

@@ -26,7 +26,7 @@ def parse_window(text: str) -> int:
     """Return the seconds of `hourly`, `daily`, or a span such as `4h`, `15m`, `2s`.
 
     Raises:
-        ValueError: it is none of these, or does not divide a day evenly.
+        ValueError: it is none of these, or divides neither an hour nor, in hours, a day.
     """
     if text in _NAMED:
         return _NAMED[text]
@@ -34,18 +34,21 @@ def parse_window(text: str) -> int:
     if match is None:
         raise ValueError('is not "hourly", "daily" or a span such as "4h", "15m"')
     span_s = int(match["count"]) * _UNITS[match["unit"]]
-    if DAY_S % span_s:
-        raise ValueError("does not divide a day evenly, so that it can't follow the wall clock")
+    # Clocks change by an hour at a full hour: other spans would leave their grid there.
+    if _HOUR_S % span_s and (span_s % _HOUR_S or DAY_S % span_s):
+        raise ValueError(
+            "divides neither an hour nor, in whole hours, a day: it can't follow the wall clock"
+        )
     return span_s
 
 
 def window_at(moment: datetime, *, span_s: int, timezone: ZoneInfo) -> Window:
     """Return the window of `span_s` seconds around `moment`, aligned to local midnight.
 
-    `span_s` divides a day. Windows follow each other with no gap and no overlap, also on the
-    days when clocks change: a local time that does not exist begins at the change; of a local
-    time that comes twice, both begin a window of at most an hour, and only the first begins a
-    longer one.
+    `span_s` is one of `parse_window`. Windows follow each other with no gap and no overlap, also on
+    the days when clocks change: of the local times that do not exist the first begins at the
+    change, and the others begin no window; of a local time that comes twice, both begin a window
+    of at most an hour, and only the first begins a longer one.
     """
     local = moment.astimezone(timezone).replace(tzinfo=None)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -67,5 +70,8 @@ def _reach(span_s: int) -> range:
 
 def _instants(wall: datetime, fold: int, timezone: ZoneInfo) -> list[datetime]:
     instant = wall.replace(tzinfo=timezone, fold=fold).astimezone(UTC)
-    exists = instant.astimezone(timezone).replace(tzinfo=None) == wall
-    return [instant] if exists or fold == 0 else []
+    local = instant.astimezone(timezone)
+    exists = local.replace(tzinfo=None) == wall
+    just_before = (instant - timedelta.resolution).astimezone(timezone)
+    is_at_change = fold == 0 and just_before.utcoffset() != local.utcoffset()
+    return [instant] if exists or is_at_change else []

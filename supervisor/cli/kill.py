@@ -13,8 +13,9 @@ from supervisor.config import Loaded, person
 from supervisor.errors import NotFound, StoreUnavailable, UsageError
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
-from supervisor.governance.kill_switch import KillCommand, Latch, Latched, engaged
+from supervisor.governance.kill_switch import KillCommand, Latch, Latched
 from supervisor.governance.rotation import find_session
+from supervisor.governance.status import known_workers
 from supervisor.ids import RandomIds
 from supervisor.storage.database import Transaction
 
@@ -29,10 +30,6 @@ class KillOptions(msgspec.Struct, frozen=True, kw_only=True):
     actor: str | None
     command_id: str | None
     force: bool
-
-
-class _Worker(msgspec.Struct, frozen=True):
-    name: str
 
 
 def add_options(parser: Parser) -> None:
@@ -105,7 +102,7 @@ def _check(loaded: Loaded, options: KillOptions) -> None:
         _warn_of_session(loaded, options.session)
     if options.worker is None or options.force or options.worker in loaded.config.worker:
         return
-    known = set(loaded.config.worker) | (read_store(loaded, _known_workers) if has_store else set())
+    known = set(loaded.config.worker) | (read_store(loaded, known_workers) if has_store else set())
     if options.worker not in known:
         listed = ", ".join(sorted(known)) or "none"
         raise NotFound(
@@ -114,12 +111,6 @@ def _check(loaded: Loaded, options: KillOptions) -> None:
             fix=(did_you_mean(options.worker, known) or f"there is: {listed}")
             + " (--force does it all the same)",
         )
-
-
-def _known_workers(tx: Transaction) -> set[str]:
-    stored = {row.name for row in tx.rows("workers.all", _Worker)}
-    scopes = [latch.scope.partition(":") for latch in engaged(tx)]
-    return stored | {name for kind, _, name in scopes if kind == "worker"}
 
 
 def _warn_of_session(loaded: Loaded, session_id: str) -> None:

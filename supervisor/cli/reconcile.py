@@ -51,9 +51,12 @@ def add_options(parser: Parser) -> None:
 
 
 def _amount(text: str) -> float:
-    amount = float(text)
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
     if not (math.isfinite(amount) and amount >= 0):
-        raise argparse.ArgumentTypeError(f"{text} is no amount: write 0 or more USD")
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount: write USD such as 1.5")
     return amount
 
 

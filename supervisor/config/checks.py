@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from supervisor.config.sections import BudgetSection, Config, ProviderSection, WorkerSection
+from supervisor.config.explain import did_you_mean
+from supervisor.config.sections import Config, ProviderSection, WorkerSection
 from supervisor.errors import ConfigError
 from supervisor.windows import parse_window
 
@@ -19,7 +20,6 @@ _RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SCOPE = re.compile(r"system|(worker|model):\S{1,128}")
 _LATER_SCOPE = re.compile(r"(org|user|conversation):.*")
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
-_USD_MAX = 1e9
 _PORT_MAX = 65_535
 _SYSTEM = "system"  # the name of the daemon's own session: governance/rotation.py
 
@@ -34,9 +34,9 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.timezone("supervisor.timezone", config.supervisor.timezone)
     check.database(config.supervisor.database)
     check.window("session.window", config.session.window)
-    check.finite(config)
+    check.ping(config.supervisor.heartbeat_ping_url)
     check.listen(config, environment)
-    check.budgets(config.budget)
+    check.budgets(config)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
     for name, worker in config.worker.items():
@@ -76,16 +76,13 @@ class _Checker:
         except ValueError as error:
             raise self._fail(key, value, str(error), fix) from error
 
-    def finite(self, config: Config) -> None:
-        values = {
-            "spend.daily_cap_usd": config.spend.daily_cap_usd,
-            "session.max_cost_usd": config.session.max_cost_usd,
-        }
-        for number, budget in enumerate(config.budget):
-            values[f"budget[{number}].max_cost_usd"] = budget.max_cost_usd or 0.0
-        for key, value in values.items():
-            if not math.isfinite(value) or value > _USD_MAX:
-                raise self._fail(key, value, "is not a limit", "write at most 1000000000")
+    def ping(self, url: str) -> None:
+        if url:
+            self._url("supervisor.heartbeat_ping_url", url)
+
+    def _url(self, key: str, url: str) -> None:
+        fix = "write http:// or https://, a host, and a port if need be, such as http://host:8080/"
+        self._try(key, url, _http_url, fix)
 
     def listen(self, config: Config, environment: Mapping[str, str]) -> None:
         listen = config.http.listen
@@ -98,11 +95,11 @@ class _Checker:
             what = "answers beyond this machine, which needs a token"
             raise self._fail("http.listen", listen, what, fix)
 
-    def budgets(self, budgets: tuple[BudgetSection, ...]) -> None:
+    def budgets(self, config: Config) -> None:
         seen: set[tuple[str, str, str]] = set()
-        for number, budget in enumerate(budgets):
+        for number, budget in enumerate(config.budget):
             key = f"budget[{number}]"
-            self._scope(f"{key}.scope", budget.scope)
+            self._scope(f"{key}.scope", budget.scope, config)
             units = [
                 name
                 for name in ("max_cost_usd", "max_tokens", "max_actions")
@@ -120,22 +117,28 @@ class _Checker:
             fix = "set [spend] daily_cap_usd instead: it is that account"
             raise self._fail("budget", "system", "limits the system's day again", fix)
 
-    def _scope(self, key: str, scope: str) -> None:
+    def _scope(self, key: str, scope: str, config: Config) -> None:
         if _LATER_SCOPE.fullmatch(scope):
             fix = 'use "system", "worker:NAME" or "model:PROVIDER/MODEL"'
             raise self._fail(key, scope, "needs identities, which this version lacks", fix)
         if not _SCOPE.fullmatch(scope):
             fix = 'use "system", "worker:NAME" or "model:PROVIDER/MODEL"'
             raise self._fail(key, scope, "is not a scope", fix)
+        kind, _, name = scope.partition(":")
+        # A budget of what is not there would limit nothing, in silence.
+        if kind == "worker" and name not in config.worker:
+            fix = did_you_mean(name, config.worker)
+            raise self._fail(key, scope, "names no worker of this config", fix)
+        if kind == "model":
+            self._model(key, scope, name, config)
 
     def provider(self, key: str, name: str, provider: ProviderSection) -> None:
         self._named(key, name)
         if provider.kind == "openai" and not provider.base_url:
             fix = 'add base_url, such as "http://127.0.0.1:11434/v1"'
             raise self._fail(f"{key}.base_url", "", "is missing", fix)
-        if provider.base_url and not provider.base_url.startswith(("http://", "https://")):
-            fix = "begin it with http:// or https://"
-            raise self._fail(f"{key}.base_url", provider.base_url, "is not a URL", fix)
+        if provider.base_url:
+            self._url(f"{key}.base_url", provider.base_url)
         if provider.script and provider.kind != "scripted":
             fix = 'a script belongs to kind = "scripted"'
             raise self._fail(f"{key}.script", "...", f"is not for kind {provider.kind!r}", fix)
@@ -156,19 +159,22 @@ class _Checker:
         if worker.window is not None:
             self.window(f"{key}.window", worker.window)
         if worker.model is not None:
-            self._model(f"{key}.model", worker.model, config)
+            self._model(f"{key}.model", worker.model, worker.model, config)
 
     def _named(self, key: str, name: str) -> None:
         if not _NAME.fullmatch(name) or name == _SYSTEM:
             fix = f"use letters, digits and . _ -, at most 64, and not {_SYSTEM!r}"
             raise self._fail(key, name, "is not a usable name", fix)
 
-    def _model(self, key: str, model: str, config: Config) -> None:
+    def _model(self, key: str, value: str, model: str, config: Config) -> None:
         provider, _, rest = model.partition("/")
-        if provider not in config.providers or not rest:
+        if not rest:
             known = ", ".join(sorted(config.providers)) or "none yet"
             fix = f"write PROVIDER/MODEL; [providers.*] has: {known}"
-            raise self._fail(key, model, "names no provider of this config", fix)
+            raise self._fail(key, value, "names no model", fix)
+        if provider not in config.providers:
+            fix = did_you_mean(provider, config.providers)
+            raise self._fail(key, value, "names no provider of this config", fix)
 
     def key(
         self, key: str, worker: WorkerSection, config: Config, environment: Mapping[str, str]
@@ -188,6 +194,18 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _http_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError as error:
+        raise ValueError("has no usable host or port") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
+        raise ValueError("is not a URL to reach")
+    if not url.isprintable() or " " in url:
+        raise ValueError("has a character that no URL has")
 
 
 def _cron(expression: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -37,6 +38,18 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
+_BAD_WORD = re.compile(r"Invalid enum value '(?P<word>.*)'")
+_BAD_KIND = re.compile(r"Expected `(?P<kinds>[^`]*)`, got `(?P<got>[^`]*)`")
+_BAD_RANGE = re.compile(r"Expected `(?P<kinds>[^`]*)` (?P<sign>[<>]=?) (?P<bound>\S+)")
+_SIGNS = {"<": "less than", "<=": "at most", ">": "more than", ">=": "at least"}
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text in quotes",
+    "bool": "true or false",
+    "object": "a table",
+    "array": "a list",
+}
 
 
 def explain(
@@ -47,12 +60,21 @@ def explain(
     match = _PATH.search(text)
     place = match["path"] if match else ""
     what = _PATH.sub("", text)
+    section = _section(under, place)
     if unknown := _UNKNOWN.match(text):
         place = f"{place}.{unknown['field']}"
-        what, fix = "is not a known key", _nearest(unknown["field"], f"{under}{place}")
+        known = [known.encode_name for known in msgspec.structs.fields(section)]
+        what, fix = "is not a known key", did_you_mean(unknown["field"], known)
     elif missing := _MISSING.match(text):
         place = f"{place}.{missing['field']}"
         what, fix = "is missing", _how_to_set(place)
+    elif word := _BAD_WORD.match(text):
+        what, fix = "is not a word known here", did_you_mean(word["word"], _words(under, place))
+    elif bad := _BAD_RANGE.match(text):
+        bound = bad["bound"].removesuffix(".0")
+        what, fix = "is out of range", f"write {_kind(bad['kinds'])}, {_SIGNS[bad['sign']]} {bound}"
+    elif bad := _BAD_KIND.match(text):
+        what, fix = f"is {_KINDS.get(bad['got'], bad['got'])}", _how_to_write(**bad.groupdict())
     else:
         what, fix = what[:1].lower() + what[1:], "write a value of that kind"
     found = _value_at(raw, place)
@@ -68,12 +90,41 @@ def _how_to_set(place: str) -> str:
     return f"write {place.rpartition('.')[2]} = ... there"
 
 
-def _nearest(field: str, place: str) -> str:
-    steps = [step for step in re.split(r"[.\[]", place) if step]
-    section = PriceTable if "price" in steps[:-1] else _SECTIONS[steps[0] if steps[1:] else ""]
-    known = [known.encode_name for known in msgspec.structs.fields(section)]
-    near = difflib.get_close_matches(field, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+def _how_to_write(kinds: str, got: str) -> str:
+    is_number = got == "str" and kinds.startswith(("float", "int"))
+    return f"write {_kind(kinds)}{', without quotes' if is_number else ''}"
+
+
+def _kind(kinds: str) -> str:
+    return " or ".join(_KINDS.get(kind, kind) for kind in kinds.split(" | ") if kind != "null")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the cure for a word that is not among the `known` ones."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known) or 'none yet'}"
+
+
+def _section(under: str, place: str) -> type[msgspec.Struct]:
+    """Return the section that the table at `place`, below `under`, is of."""
+    if place == ".price":
+        return PriceTable
+    return _SECTIONS.get(re.split(r"[.\[]", f"{under}{place}".lstrip("."))[0], Config)
+
+
+def _words(under: str, place: str) -> Iterator[str]:
+    table, _, key = place.rpartition(".")
+    for field in msgspec.structs.fields(_section(under, table)):
+        if field.encode_name == key:
+            yield from _literals(field.type)
+
+
+def _literals(kind: object) -> Iterator[str]:
+    for inside in get_args(kind):
+        if isinstance(inside, str):
+            yield inside
+        yield from _literals(inside)
 
 
 def _value_at(raw: object, place: str) -> object:

@@ -116,6 +116,12 @@ def _read_toml(path: Path) -> dict[str, object]:
             what=f"is not TOML: {error}",
             fix="mend that line; a table such as [worker.NAME] may stand only once",
         ) from error
+    except RecursionError as error:
+        raise ConfigError(
+            subject=f"config {path}",
+            what="nests its lists or tables too deeply",
+            fix="no key needs more than a few levels",
+        ) from error
 
 
 class NothingMissing(Mapping[str, str]):

@@ -8,10 +8,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Seconds = Annotated[float, Meta(gt=0)]
-Usd = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+#: A year of seconds, so that no moment leaves the calendar; 1e15, so that sums fit any store's
+#: integer; and 1e9 USD, which are as many micro-USD.
+_SECONDS_MAX = 366.0 * 86_400.0
+_COUNT_MAX = 10**15
+_USD_MAX = 1e9
+
+Seconds = Annotated[float, Meta(gt=0, le=_SECONDS_MAX)]
+Usd = Annotated[float, Meta(ge=0, le=_USD_MAX)]
+Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)]
+Positive = Annotated[int, Meta(ge=1, le=_COUNT_MAX)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,7 +114,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
     run: str
-    every_s: Annotated[float, Meta(gt=0)] | None = None
+    every_s: Seconds | None = None
     cron: str | None = None
     timezone: str | None = None
     model: str | None = None

@@ -7,6 +7,7 @@ from enum import IntEnum
 import msgspec
 
 from supervisor.governance.breakers import BreakerState
+from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.governance.status import Status
 
 _SYSTEM_SCOPE = "system"
@@ -122,4 +123,20 @@ def _troubles(status: Status) -> list[Problem]:
         for breaker in status.breakers
         if breaker.state is BreakerState.OPEN
     ]
-    return failed + opened
+    return failed + opened + _paused(status)
+
+
+def _paused(status: Status) -> list[Problem]:
+    """Return the sessions that wait for a person: their workers do nothing until then."""
+    configured = {worker.name for worker in status.workers if worker.is_configured}
+    return [
+        Problem(
+            health=Health.DEGRADED,
+            what=f"session {session.id} is paused: {session.why}",
+            fix=f"`supervisor sessions resume {session.id}` lets worker {session.worker} go on",
+        )
+        for session in status.sessions
+        if session.status == SessionStatus.PAUSED
+        and session.why != DAEMON_STOPPED
+        and session.worker in configured
+    ]

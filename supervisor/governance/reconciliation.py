@@ -6,13 +6,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from supervisor.errors import NotFound
+from supervisor.errors import CommandConflict, NotFound
 from supervisor.events.log import Origin
 from supervisor.governance.commands import once
 from supervisor.governance.rotation import system_journal
 from supervisor.ledger import ledger
-from supervisor.ledger.holds import find_hold
+from supervisor.ledger.holds import Hold, HoldStatus, find_hold
+from supervisor.money import usd_text
 from supervisor.storage.database import Transaction
+
+_LISTED = "`supervisor events --kind hold_forfeited` lists those that can be reconciled"
 
 
 class ReconcileCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +47,26 @@ def reconcile_hold(
         raise NotFound(
             subject=f"hold {command.hold_id}",
             what="does not exist",
-            fix="`supervisor events --kind hold_forfeited` lists those that can be reconciled",
+            fix=_LISTED,
         )
 
     def perform() -> Reconciled:
+        _check(hold, command.cost)
         with system_journal(tx, timezone, origin) as journal:
             ledger.reconcile(tx, journal, hold, command.cost)
         return Reconciled(hold_id=hold.id, cost_before=hold.cost_settled, cost=command.cost)
 
     return once(tx, "reconcile", command, origin, result=Reconciled, perform=perform)
+
+
+def _check(hold: Hold, cost: int) -> None:
+    is_done = hold.status is HoldStatus.SETTLED and hold.cost_settled == cost
+    if hold.status is HoldStatus.FORFEITED or is_done:
+        return
+    is_settled = hold.status is HoldStatus.SETTLED
+    at = f" at {usd_text(hold.cost_settled)}" if is_settled else ""
+    raise CommandConflict(
+        subject=f"hold {hold.id}",
+        what=f"is {hold.status}{at}; only a forfeited hold can be reconciled",
+        fix=_LISTED,
+    )

@@ -120,6 +120,10 @@ class _DaemonRow(msgspec.Struct, frozen=True):
     state: str
 
 
+class _Name(msgspec.Struct, frozen=True):
+    name: str
+
+
 class _WorkerRow(msgspec.Struct, frozen=True):
     name: str
     life: str
@@ -139,12 +143,11 @@ def read_status(
     around: Surroundings,
 ) -> Status:
     """Read everything in one transaction; `worker_names` are those of the config."""
-    row = tx.row("daemons.latest", _DaemonRow)
     is_running = around.holder is not None
     workers = tx.rows("workers.all", _WorkerRow)
     return Status(
         at=iso(now),
-        daemon=_daemon(row, now, around),
+        daemon=_daemon(_daemon_row(tx, around.holder), now, around),
         stop_requested=around.stop_requested,
         workers=_workers(workers, worker_names, is_running=is_running),
         sessions=tuple(
@@ -175,10 +178,23 @@ def status_without_store(
     )
 
 
+def known_workers(tx: Transaction) -> set[str]:
+    """Return the workers that the store has heard of, those that are only killed among them."""
+    scopes = [latch.scope.partition(":") for latch in engaged(tx)]
+    killed = {name for kind, _, name in scopes if kind == "worker"}
+    return killed | {row.name for row in tx.rows("workers.all", _Name)}
+
+
+def _daemon_row(tx: Transaction, holder: Holder | None) -> _DaemonRow | None:
+    if holder is None or not holder.boot_id:
+        return tx.row("daemons.latest", _DaemonRow)
+    # Not the latest: a clock that was ahead once must not hide the daemon that runs.
+    return tx.row("daemons.by_boot", _DaemonRow, boot_id=holder.boot_id)
+
+
 def _daemon(row: _DaemonRow | None, now: datetime, around: Surroundings) -> DaemonStatus:
     holder, max_age_s = around.holder, 3 * around.heartbeat_s
-    is_new = holder is not None and holder.boot_id not in ("", row.boot_id if row else "")
-    if holder is not None and (row is None or is_new):
+    if holder is not None and row is None:
         # It has the lock, and has not written down its life yet.
         return DaemonStatus(
             is_running=True,

@@ -65,9 +65,12 @@ class Access:
         host = headers.get("host", "")
         origin = headers.get("origin")
         site = headers.get("sec-fetch-site", "none")
-        is_foreign = origin is not None and urlsplit(origin).netloc != host
-        # A name that another site has pointed at this machine is not one of this machine's.
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            is_foreign = origin is not None and urlsplit(origin).netloc != host
+            # A name that another site has pointed at this machine is not one of this machine's.
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            is_foreign, name = True, ""
         is_rebound = self._is_local and not is_loopback(name)
         if is_foreign or is_rebound or site not in ("none", "same-origin"):
             raise AccessDenied(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from supervisor.clock import Clock
 from supervisor.config import Loaded
-from supervisor.errors import StoreUnavailable
+from supervisor.errors import NotFound, StoreUnavailable
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.health import status_json
 from supervisor.governance.kill_switch import KillCommand, Latched
-from supervisor.governance.status import Surroundings, read_status
+from supervisor.governance.status import Surroundings, known_workers, read_status
 from supervisor.ids import IdSource
 from supervisor.lock import running_holder
 from supervisor.maintenance.heartbeat import Heartbeat
@@ -23,7 +23,7 @@ from supervisor.maintenance.stop_file import read_stop, write_stop
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
 from supervisor.scrape import read_gauges, show
-from supervisor.storage.database import Database
+from supervisor.storage.database import Database, Transaction
 from supervisor.worker.plan import Kernel
 
 
@@ -61,7 +61,8 @@ class Answers:
         self.metrics.show_write_failures(self.database.write_failures())
         self.metrics.wal.set(self.database.size_bytes())
         self.metrics.loop_lag.set(self.loop_lag.worst_s())
-        self.metrics.heartbeat.set(now.timestamp())
+        self.metrics.heartbeat.set(self.heartbeat.beat_at.timestamp())
+        self.metrics.forget_workers()
         for name, vitals in self.vitals.workers.items():
             self.metrics.show_worker(name, vitals.life, vitals.last_progress_at)
         return self.metrics.render()
@@ -84,10 +85,13 @@ class Answers:
         return status_json(status)
 
     async def kill(self, command: KillCommand, *, actor: str, command_id: str) -> Latched:
-        """Latch a kill, and cancel what it reaches before the answer goes out."""
+        """Latch a kill, and cancel what it reaches before the answer goes out.
+
+        Raises:
+            NotFound: nobody knows the worker or the session; nothing was done.
+        """
         origin = self._origin(actor, command_id)
-        timezone = self.loaded().timezone
-        latched = await self.database.write(kill_switch.engage, command, origin, timezone)
+        latched = await self.database.write(_engage, command, origin, self.loaded())
         await self.kill_watch.obey()
         return latched
 
@@ -109,3 +113,17 @@ class Answers:
             actor=actor,
             command_id=command_id or self.ids.new("http"),
         )
+
+
+def _engage(tx: Transaction, command: KillCommand, origin: Origin, loaded: Loaded) -> Latched:
+    """Latch a kill, unless a typo would make it reach nothing: as `supervisor kill` does."""
+    kind, _, name = command.scope.partition(":")
+    known = known_workers(tx) | set(loaded.config.worker)
+    if kind == "worker" and name and name not in known:
+        raise NotFound(
+            subject=f"worker {name[:80]}",
+            what="is neither in the config nor in the store; nothing was done",
+            fix=f"there is: {', '.join(sorted(known)) or 'none'}"
+            " (`supervisor kill --force` does it all the same)",
+        )
+    return kill_switch.engage(tx, command, origin, loaded.timezone)

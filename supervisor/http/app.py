@@ -82,6 +82,12 @@ class _Routes:
 
     async def stop(self, request: Request) -> Response:
         body = await self._body(request, is_loosening=False)
+        if body.scope != "system":
+            raise UsageError(
+                subject=f"scope {body.scope[:80]!r}",
+                what="can't be stopped: a stop ends the whole daemon",
+                fix="POST /kill for less than that",
+            )
         self._answers.stop(actor=body.actor, why=body.why)
         return _json(StopAnswer(stopping=True, why=body.why), status=202)
 
@@ -130,7 +136,11 @@ def build_app(answers: Answers, access: Access) -> Starlette:
             Route("/release", routes.release, methods=["POST"]),
             Route("/stop", routes.stop, methods=["POST"]),
         ],
-        exception_handlers={SupervisorError: _refused, HTTPException: _unknown},
+        exception_handlers={
+            SupervisorError: _refused,
+            HTTPException: _unknown,
+            Exception: _broken,
+        },
     )
 
 
@@ -159,3 +169,9 @@ def _unknown(request: Request, error: Exception) -> Response:
     what = f"{request.method} {request.url.path} is not a route"
     fix = "GET /healthz /readyz /metrics /status; POST /kill /release /stop"
     return _error(status, "not_found", what, fix)
+
+
+def _broken(_request: Request, error: Exception) -> Response:
+    # Starlette raises it again behind this answer, so that the server logs where it came from.
+    what = f"{type(error).__name__}: this is a bug of the daemon"
+    return _error(500, SupervisorError.code, what, "report it with the daemon's standard error")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -50,16 +51,23 @@ class Heartbeat:
     every_s: float
     state: Callable[[], str]
     is_store_well: bool = True
+    #: The last beat; a life's start counts as one, as in its row.
+    beat_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.beat_at = self.clock.now()
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
+            began_s = self.clock.monotonic()
             await self.beat()
-            await anyio.sleep(self.every_s)
+            taken_s = self.clock.monotonic() - began_s
+            await anyio.sleep(max(self.every_s - taken_s, 0.0))
 
     async def beat(self) -> None:
         """Beat once."""
-        now = self.clock.now()
+        now = self.beat_at = self.clock.now()
         state = self.state() if self.is_store_well else "degraded"
         self.write_file(state)
         troubles = self.vitals.troubles(now)

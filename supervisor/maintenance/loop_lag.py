@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import anyio
 from structlog.typing import FilteringBoundLogger
 
 from supervisor.clock import Clock
+from supervisor.errors import StoreUnavailable
 from supervisor.events import kinds
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import system_journal
@@ -45,9 +47,14 @@ class LoopLag:
             lag_s = max(self._clock.monotonic() - before_s - _EVERY_S, 0.0)
             self._remember(lag_s)
             if lag_s >= self._warn_s:
-                self._log.warning("loop_was_blocked", lag_s=round(lag_s, 3))
-                origin = Origin(at=self._clock.now(), actor="daemon")
-                await self._database.write(_record, self._timezone, origin, round(lag_s, 3))
+                await self._tell(round(lag_s, 3))
+
+    async def _tell(self, lag_s: float) -> None:
+        self._log.warning("loop_was_blocked", lag_s=lag_s)
+        origin = Origin(at=self._clock.now(), actor="daemon")
+        # The line above has said it, and the heartbeat says that the store takes nothing.
+        with contextlib.suppress(StoreUnavailable):
+            await self._database.write(_record, self._timezone, origin, lag_s)
 
     def _remember(self, lag_s: float) -> None:
         now_s = self._clock.monotonic()

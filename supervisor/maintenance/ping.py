@@ -41,6 +41,8 @@ class Ping:
         self._log = log
         self._open_client = open_client or _open_client
         self._client: httpx.AsyncClient | None = None
+        # One at a time, in order: a start that arrives after its success begins a run anew.
+        self._sending = anyio.Lock()
         self._last_s: float | None = None
         self._was_well: bool | None = None
 
@@ -61,17 +63,19 @@ class Ping:
         self._tasks.start_soon(self._post, f"{self._url}{path}", body[:_BODY_MAX])
 
     async def _post(self, url: str, body: str) -> None:
-        import httpx
-
-        if self._client is None:
-            self._client = self._open_client()
         try:
-            with anyio.fail_after(_TIMEOUT_S):
-                answer = await self._client.post(url, content=body)
-            answer.raise_for_status()
-        except (httpx.HTTPError, TimeoutError) as error:
+            async with self._sending:
+                await self._post_now(url, body)
+        except Exception as error:  # noqa: BLE001 - a task's border: a ping never ends the daemon
             # Nobody to tell but the log: the other side notices the silence, which is its job.
             self._log.warning("ping_failed", error_type=type(error).__name__)
+
+    async def _post_now(self, url: str, body: str) -> None:
+        if self._client is None:
+            self._client = self._open_client()
+        with anyio.fail_after(_TIMEOUT_S):
+            answer = await self._client.post(url, content=body)
+        answer.raise_for_status()
 
 
 def _open_client() -> httpx.AsyncClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import datetime
 from pathlib import Path
@@ -28,15 +29,26 @@ def write_stop(state_dir: Path, *, actor: str, why: str, at: datetime) -> Path:
         path.hardlink_to(written)
     except FileExistsError:
         return path
+    except OSError:
+        _make_empty(path)
+    finally:
+        with contextlib.suppress(OSError):
+            written.unlink()
+    return path
+
+
+def _make_empty(path: Path) -> None:
+    """Make the file without its text, which a full disk has no room for: it stops all the same."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise StoreUnavailable(
             subject=f"file {path}",
             what=f"can't be written: {error.strerror}",
             fix="end the daemon with kill -TERM instead, and mend the state directory",
         ) from error
-    finally:
-        written.unlink(missing_ok=True)
-    return path
 
 
 def read_stop(state_dir: Path) -> str | None:

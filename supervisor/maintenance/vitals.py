@@ -85,6 +85,7 @@ class Vitals:
             case kinds.CycleCompleted(tick=tick, outcome=outcome):
                 self._ended(vitals, recorded, tick, outcome)
             case kinds.CycleSkipped(tick=tick):
+                vitals.life = "running"
                 self._ended(vitals, recorded, tick, "skipped")
             case kinds.CycleRecovered(tick=tick):
                 self._ended(vitals, recorded, tick, "recovered")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from supervisor.errors import InputRefused
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,150}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,149}")
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
-_SLUG_MAX = 80
+_SLUG_MAX = 60  # with a day, the longest worker and a number, below the 150 of a name
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -56,7 +56,7 @@ class WorkerFiles:
         path = self.path(name)
         if path.is_symlink() or not path.exists():
             return None
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()  # as it is: reading as text would change line ends
 
     def write_text(self, name: str, text: str) -> None:
         """Replace the file whole, durably."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
     """Import `module:function`, from the Python path or from the config's folder.
 
     Raises:
-        ConfigError: it can't be imported, is not there, or is no coroutine function.
+        ConfigError: it can't be imported, is not there, or is no coroutine function of a context.
     """
     module_name, _, function_name = run.partition(":")
     subject = f"worker.{worker}.run = {run!r}"
@@ -24,7 +25,7 @@ def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
         sys.path.append(str(folder))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             subject=subject,
             what=f"can't be imported: {type(error).__name__}: {error}",
@@ -43,4 +44,18 @@ def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
             what="is not a coroutine function",
             fix=f"write `async def {function_name}(ctx: Context) -> Outcome | None`",
         )
+    if not _takes_one(function):
+        raise ConfigError(
+            subject=subject,
+            what="can't be called with the context alone",
+            fix=f"write `async def {function_name}(ctx: Context) -> Outcome | None`",
+        )
     return cast("WorkerFunction", function)
+
+
+def _takes_one(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True

@@ -33,5 +33,7 @@ class Cron:
     def next_delay_s(self, now: datetime) -> float:
         from cronsim import CronSim
 
-        following = next(CronSim(self.expression, now.astimezone(self.timezone)))
-        return max((following.astimezone(UTC) - now).total_seconds(), 0.0)
+        occurrences = CronSim(self.expression, now.astimezone(self.timezone))
+        # In an hour that comes twice, what has run in its first pass is offered again: it is past.
+        delays = ((moment.astimezone(UTC) - now).total_seconds() for moment in occurrences)
+        return next(delay_s for delay_s in delays if delay_s > 0)

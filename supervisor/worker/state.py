@@ -50,14 +50,29 @@ class DurableState(MutableMapping[str, Json]):
 
         Raises:
             TypeError: a value is not JSON.
-            ValueError: it is above its size.
+            ValueError: it is above its size, or a value would come back as another.
         """
         if self._loaded is None:
             return None
-        encoded = msgspec.json.encode(self._loaded, order="sorted")
+        try:
+            encoded = msgspec.json.encode(self._loaded, order="sorted")
+        except RecursionError as error:
+            raise ValueError(
+                "ctx.state holds a value that holds itself: keep plain JSON"
+            ) from error
         if len(encoded) > STATE_BYTES_MAX:
             raise ValueError(
                 f"ctx.state holds {len(encoded)} bytes, at most {STATE_BYTES_MAX} are kept:"
                 " put large things into ctx.files"
             )
+        self._require_same(msgspec.json.decode(encoded, type=dict[str, object]))
         return encoded.decode()
+
+    def _require_same(self, back: dict[str, object]) -> None:
+        # The encoder takes more than JSON has: a set as a list, a moment as a text, NaN as null.
+        for key, value in self._values.items():
+            if back[key] != value:
+                raise ValueError(
+                    f"ctx.state[{key!r}] would come back as another value: keep texts, finite"
+                    " numbers, truths, None, lists and dicts of them"
+                )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from supervisor.clock import to_us
 from supervisor.event_lines import EventLines
 from supervisor.events import kinds
 from supervisor.events.log import Origin, Recorded
@@ -50,6 +51,51 @@ def test_money_is_written_in_usd(recorded: RecordedLog) -> None:
     (line,) = recorded.lines("hold_forfeited")
     assert line["cost_usd"] == 0.25
     assert "cost" not in line
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (
+            kinds.BudgetWarning(account="x", unit="micro_usd", used=900_000, limit_amount=10**6),
+            {"used_usd": 0.9, "limit_amount_usd": 1.0},
+        ),
+        (
+            kinds.BudgetWarning(account="x", unit="actions", used=9, limit_amount=10),
+            {"used": 9, "limit_amount": 10},
+        ),
+        (
+            kinds.AccountOpened(account="system/day/2026/micro_usd", limit_amount=1, settled=10**6),
+            {"limit_amount_usd": 1e-6, "settled_usd": 1.0},
+        ),
+        (
+            kinds.AccountOverrun(account="system/day/2026/tokens", overrun=7, why="x"),
+            {"overrun": 7},
+        ),
+        (
+            kinds.AccountLimitChanged(account="a/micro_usd", before=10**6, limit_amount=0),
+            {"before_usd": 1.0, "limit_amount_usd": 0.0},
+        ),
+        (
+            kinds.HoldReconciled(hold="h", cost_before=10**6, cost=0),
+            {"cost_before_usd": 1.0, "cost_usd": 0.0},
+        ),
+    ],
+)
+def test_an_amount_is_in_usd_where_its_account_counts_money(
+    recorded: RecordedLog, event: kinds.Event, told: dict[str, object]
+) -> None:
+    EventLines(recorded.log)([recorded_event(event)])
+    (line,) = recorded.lines(event.kind)
+    names = {"used", "limit_amount", "settled", "overrun", "before", "cost", "cost_before"}
+    assert {key: line[key] for key in line if key.removesuffix("_usd") in names} == told
+
+
+def test_a_moment_is_written_as_one(recorded: RecordedLog) -> None:
+    opened = kinds.BreakerOpened(name="worker:a", why="x", retry_at=to_us(NOW))
+    EventLines(recorded.log)([recorded_event(opened)])
+    (line,) = recorded.lines("breaker_opened")
+    assert line["retry_at"] == "2026-06-01T10:30:00Z"
 
 
 def test_each_event_of_a_commit_is_a_line_in_their_order(recorded: RecordedLog) -> None:

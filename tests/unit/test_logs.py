@@ -253,13 +253,16 @@ def test_a_console_that_can_not_take_a_line_now_gets_the_next_ones(open_in: Open
     assert "seen" in console.getvalue()
 
 
-def test_a_full_disk_costs_lines_and_never_raises(open_in: Open, tmp_path: Path) -> None:
+def test_a_full_disk_costs_lines_and_never_raises(
+    open_in: Open, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / LOG_NAME).symlink_to("/dev/full")
     console = io.StringIO()
     log = open_in(console=console)
     log.info("lost")
     log.info("lost_too", filler="x" * 100_000)
     assert "lost_too" in console.getvalue()
+    assert capfd.readouterr().err == "", "a traceback a line would fill what is left"
 
 
 def test_a_full_disk_costs_no_memory(open_in: Open, tmp_path: Path) -> None:

@@ -137,3 +137,22 @@ def test_a_child_that_crashes_while_it_stops_is_recorded_and_not_started_again(
     run_warped(nursery.clock, main())
     assert started == [0.0]
     assert len(nursery.crashes) == 1
+
+
+def test_a_crash_while_it_stops_is_never_one_too_many(nursery: Nursery) -> None:
+    none = Intensity(restarts_max=0, window_s=60.0, delay_s=0.01, delay_max_s=1.0)
+    asked = anyio.Event()
+
+    async def run() -> None:
+        await asked.wait()
+        raise Broken
+
+    async def main() -> None:
+        async with nursery.open() as supervision:
+            supervision.start(nursery.obedient("other"))
+            supervision.start(Child(name="c", run=run, stop=asked.set, grace_s=5.0, intensity=none))
+            await anyio.sleep(1)
+            await supervision.stop()
+
+    run_warped(nursery.clock, main())
+    assert nursery.ends == ["other"]

@@ -12,3 +12,7 @@ WHERE boot_id = :boot_id
 -- name: latest
 SELECT boot_id, pid, host, started_at, heartbeat_at, stopped_at, state
 FROM daemons ORDER BY started_at DESC LIMIT 1
+
+-- name: by_boot
+SELECT boot_id, pid, host, started_at, heartbeat_at, stopped_at, state
+FROM daemons WHERE boot_id = :boot_id

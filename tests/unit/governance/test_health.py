@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.clock import VirtualClock, to_us
 from supervisor.governance.health import Health, health, problems, status_json
+from supervisor.governance.session import DAEMON_STOPPED
 from supervisor.governance.status import Status, Surroundings, read_status, status_without_store
 from supervisor.lock import Holder
 from supervisor.storage.database import Transaction, Value
@@ -142,6 +143,40 @@ async def test_daemon_that_has_the_lock_but_no_row_yet_is_starting(started: Reco
     status = await status_of(started, around(holder), age_s=3600)
     assert (status.daemon.state, status.daemon.pid) == ("starting", 9)
     assert health(status) is Health.HEALTHY
+
+
+async def test_clock_that_was_ahead_once_does_not_hide_the_daemon_that_runs(
+    started: RecordedLife,
+) -> None:
+    ahead = to_us(NOW + timedelta(days=400))
+    await change(started, "daemons.started", boot_id="boot-0", pid=1, host="h", now=ahead)
+    status = await status_of(started, around())
+    assert (status.daemon.boot_id, status.daemon.state) == ("boot-1", "running")
+    assert health(status) is Health.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("worker", "why", "verdict"),
+    [
+        ("digest", "account x: exhausted", Health.DEGRADED),
+        ("digest", DAEMON_STOPPED, Health.HEALTHY),
+        ("gone", "account x: exhausted", Health.HEALTHY),
+    ],
+)
+async def test_session_that_waits_for_a_person_is_degraded(
+    started: RecordedLife, worker: str, why: str, verdict: Health
+) -> None:
+    await started.start("digest", "gone")
+    await started.tick(worker, 1_500)
+    session = f"{worker}@2026-06-01T10:00Z"
+    await change(started, "sessions.move", id=session, status="paused", why=why)
+    holder = msgspec.structs.replace(HOLDER, boot_id="boot-2")
+    status = await status_of(started, around(holder))
+    assert health(status) is verdict
+    if verdict is Health.DEGRADED:
+        (problem,) = problems(status)
+        assert problem.what == f"session {session} is paused: {why}"
+        assert f"`supervisor sessions resume {session}`" in problem.fix
 
 
 async def test_json_names_the_verdict_and_its_cures(started: RecordedLife) -> None:

@@ -203,6 +203,22 @@ async def test_a_kill_of_nothing_or_for_nothing_is_refused(
     assert await asking.latches() == []
 
 
+async def test_a_kill_of_a_worker_that_nobody_knows_is_refused(asking: Asking) -> None:
+    with pytest.raises(NotFound, match=r"worker ww: .* there is: w "):
+        await asking.kill(KillCommand(scope="worker:ww", why="x"))
+    assert await asking.latches() == []
+
+
+def remember_worker(tx: Transaction) -> None:
+    tx.run("workers.register", name="gone", life="running")
+
+
+async def test_a_worker_that_left_the_config_can_still_be_killed(asking: Asking) -> None:
+    await asking.store.write(remember_worker)
+    assert await asking.kill(KillCommand(scope="worker:gone", why="x"))
+    assert await asking.latches() == ["worker:gone"]
+
+
 async def test_a_release_wakes_the_workers_that_were_refused(asking: Asking) -> None:
     await asking.kill()
     released = await asking.answers.release(KILL, actor="ann", command_id="c-9")
@@ -258,7 +274,8 @@ async def test_writes_that_the_store_did_not_take_are_counted(asking: Asking) ->
 async def test_the_heartbeat_metric_is_the_last_beat_and_not_the_scrape(
     asking: Asking, clock: VirtualClock
 ) -> None:
-    await asking.answers.why_not_ready()
+    clock.advance(60)
+    await asking.answers.heartbeat.beat()
     beat_at = clock.now().timestamp()
     clock.advance(600)
     found = await asking.metrics()

@@ -76,6 +76,17 @@ async def test_a_kill_and_a_release_say_what_they_changed(
     ]
 
 
+async def test_without_a_token_a_kill_is_possible_and_a_release_is_not(
+    serve: Serve, answers: ScriptedAnswers
+) -> None:
+    async with serve() as served:
+        assert (await served.client.post("/kill", json=BODY)).status_code == 200
+        refused = await served.client.post("/release", json=BODY)
+    assert refused.status_code == 403
+    assert error_of(refused)["code"] == "access_denied"
+    assert [asked.what for asked in answers.asked] == ["kill"]
+
+
 async def test_a_stop_is_accepted(serve: Serve, answers: ScriptedAnswers) -> None:
     async with serve() as served:
         answer = await served.client.post("/stop", json={"why": "moving house"})

@@ -197,13 +197,16 @@ async def test_a_file_that_can_not_be_written_stops_nothing(
     assert len(beating.notified()) == 1
 
 
-async def test_however_often_it_is_asked_systemd_hears_at_most_once_a_second(
-    beating: Beating,
+async def test_asking_whether_the_store_is_well_is_no_beat(
+    beating: Beating, clock: VirtualClock
 ) -> None:
-    # /readyz beats as well, and anybody may ask for that.
-    for _ in range(10):
-        await beating.heartbeat.beat()
-    assert len(beating.notified()) == 1
+    # /readyz asks, and anybody may ask for that: it must not vouch for a loop that hangs.
+    began_at = clock.now()
+    clock.advance(60)
+    await beating.heartbeat.reach_store()
+    assert beating.notified() == []
+    assert not beating.path.exists()
+    assert beating.heartbeat.beat_at == began_at
 
 
 class Slow(InlineDatabase):

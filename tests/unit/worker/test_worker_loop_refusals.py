@@ -137,9 +137,14 @@ def small_session(*, on_cap: str = "wait") -> Policy:
 
 
 def test_at_a_sessions_cap_it_waits_until_the_window_ends(life: Life) -> None:
+    async def story(_: WorkerLoop) -> None:
+        await anyio.sleep(1_700)
+        assert await life.skipped() == 1
+        await anyio.sleep(1_900)
+
     life.bench.kernel.policy = small_session()
     life.work = spend_a_dollar
-    life.live(Every(60.0), waiting(3_600))
+    life.live(Every(60.0), story)
     assert [call.strftime("%H:%M") for call in life.calls] == ["10:30", "11:00"]
 
 
