@@ -21,7 +21,6 @@ from supervisor.governance.rotation import find_session, pause_session
 from supervisor.governance.session import SessionStatus
 from supervisor.storage.database import Transaction
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.schedule import Cron
 from supervisor.worker.tick import TickEnd, run_tick
 
 #: A wait is cut into slices of this, each compared with the wall clock: after a suspend or a
@@ -69,8 +68,8 @@ class WorkerLoop:
         """
         if self._is_first:
             self._is_first = False
-            is_cron = isinstance(self.plan.schedule, Cron)
-            await self._wait(self._own_delay_s() if is_cron else 0.0)
+            waits = self.plan.schedule.follows_wall_clock
+            await self._wait(self._own_delay_s() if waits else 0.0)
         while not self._is_stopping:
             delay_s = await self._tick()
             await self._wait(delay_s)
@@ -91,7 +90,7 @@ class WorkerLoop:
 
     def _own_delay_s(self) -> float:
         schedule, now = self.plan.schedule, self._kernel.clock.now()
-        if not isinstance(schedule, Cron):
+        if not schedule.follows_wall_clock:
             return schedule.next_delay_s(now)
         # After the latest occurrence, also where the clock was set back before it: each runs once.
         after = max(now, self._latest_due or now)
@@ -140,7 +139,7 @@ class WorkerLoop:
         deadline_s = clock.monotonic() + delay_s
         while not self._woken.is_set():
             left_s = (due - clock.now()).total_seconds()
-            if not isinstance(self.plan.schedule, Cron):
+            if not self.plan.schedule.follows_wall_clock:
                 # A span and no time of day: whichever clock says first that it is over, the wall
                 # clock after a suspend, the monotonic one after the wall clock was set back.
                 left_s = min(left_s, deadline_s - clock.monotonic())

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 import structlog
 
@@ -26,11 +26,13 @@ WorkerFunction: TypeAlias = "Callable[[Context], Awaitable[Outcome | None]]"
 
 
 class Schedule(Protocol):
-    """When a worker ticks."""
+    """When a worker ticks.
 
-    def first_delay_s(self, now: datetime) -> float:
-        """Return the seconds from the daemon's start to the first tick."""
-        ...
+    One that follows the wall clock means times of day, and waits for the first; one that does
+    not means spans, and begins with a tick at once.
+    """
+
+    follows_wall_clock: ClassVar[bool]
 
     def next_delay_s(self, now: datetime) -> float:
         """Return the seconds from the end of a tick to the next."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 
@@ -11,10 +12,8 @@ from zoneinfo import ZoneInfo
 class Every:
     """A fixed delay: `every_s` seconds from the end of a tick to the next; the first at once."""
 
+    follows_wall_clock: ClassVar[bool] = False
     every_s: float
-
-    def first_delay_s(self, now: datetime) -> float:
-        return 0.0
 
     def next_delay_s(self, now: datetime) -> float:
         return self.every_s
@@ -24,11 +23,9 @@ class Every:
 class Cron:
     """A cron expression in a timezone; cronsim has Debian cron's rules for clock changes."""
 
+    follows_wall_clock: ClassVar[bool] = True
     expression: str
     timezone: ZoneInfo
-
-    def first_delay_s(self, now: datetime) -> float:
-        return self.next_delay_s(now)
 
     def next_delay_s(self, now: datetime) -> float:
         from cronsim import CronSim
