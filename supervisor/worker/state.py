@@ -71,8 +71,17 @@ class DurableState(MutableMapping[str, Json]):
     def _require_same(self, back: dict[str, object]) -> None:
         # The encoder takes more than JSON has: a set as a list, a moment as a text, NaN as null.
         for key, value in self._values.items():
-            if back[key] != value:
+            if back[key] != _with_lists(value):
                 raise ValueError(
                     f"ctx.state[{key!r}] would come back as another value: keep texts, finite"
                     " numbers, truths, None, lists and dicts of them"
                 )
+
+
+def _with_lists(value: object) -> object:
+    """Return `value` with its tuples as the lists that they come back as, which changes nothing."""
+    if isinstance(value, list | tuple):
+        return [_with_lists(member) for member in value]
+    if isinstance(value, dict):
+        return {key: _with_lists(member) for key, member in value.items()}
+    return value

@@ -33,6 +33,7 @@ def test_a_child_that_outlives_its_grace_is_cancelled(nursery: Nursery) -> None:
 
     run_warped(nursery.clock, main())
     assert nursery.ends == ["slow cancelled"]
+    assert nursery.crashes == []
     assert nursery.clock.monotonic() == pytest.approx(4.0)
 
 

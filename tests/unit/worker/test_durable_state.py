@@ -127,3 +127,11 @@ def test_a_value_that_holds_itself_is_refused() -> None:
     state["a"] = cast("Json", nested())
     with pytest.raises((TypeError, ValueError)):
         state.encode()
+
+
+def test_a_tuple_is_kept_as_the_list_that_it_comes_back_as() -> None:
+    state = DurableState("{}")
+    state["heads"] = {"main": ("a", ["b", ("c",)])}  # type: ignore[dict-item] # as workers do
+    encoded = state.encode()
+    assert encoded is not None
+    assert DurableState(encoded)["heads"] == {"main": ["a", ["b", ["c"]]]}

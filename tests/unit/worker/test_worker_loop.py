@@ -191,6 +191,16 @@ def test_a_wall_clock_that_runs_slow_does_not_make_an_occurrence_run_twice(life:
     assert len(life.calls) == 1
 
 
+def test_a_changed_cron_forgets_when_the_old_one_was_due(life: Life) -> None:
+    async def story(loop: WorkerLoop) -> None:
+        await anyio.sleep(600)
+        loop.replace(replace(loop.plan, schedule=Cron("0 * * * *", UTC_ZONE)))
+        await anyio.sleep(2 * 3_600)
+
+    life.live(Cron("0 0 1 1 *", UTC_ZONE), story)
+    assert [call.strftime("%H:%M") for call in life.calls] == ["10:40", "11:00", "12:00"]
+
+
 def test_a_cron_worker_in_the_hour_that_comes_twice_is_no_busy_loop(
     inline_store: InlineDatabase, tmp_path: Path
 ) -> None:

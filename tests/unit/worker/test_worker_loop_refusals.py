@@ -58,6 +58,26 @@ def test_a_release_wakes_a_killed_worker_at_once(life: Life) -> None:
     assert life.waits_s() == pytest.approx([3_600])
 
 
+def test_a_cron_worker_that_was_woken_between_its_times_keeps_the_next_one(life: Life) -> None:
+    async def begin() -> None:
+        await life.turn("system", is_engaged=True)
+
+    async def story(loop: WorkerLoop) -> None:
+        await anyio.sleep(3_600)
+        assert await life.skipped() == 1
+        await life.turn("system", is_engaged=False)
+        loop.wake()
+        await anyio.sleep(2 * DAY_S)
+
+    run_warped(life.clock, begin())
+    life.live(Cron("31 10 * * *", UTC_ZONE), story)
+    assert [call.strftime("%d %H:%M") for call in life.calls] == [
+        "01 11:30",
+        "02 10:31",
+        "03 10:31",
+    ]
+
+
 def test_a_wake_does_not_disturb_a_worker_that_nothing_had_refused(life: Life) -> None:
     async def story(loop: WorkerLoop) -> None:
         for _ in range(5):
