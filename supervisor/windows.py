@@ -53,6 +53,10 @@ def window_at(moment: datetime, *, span_s: int, timezone: ZoneInfo) -> Window:
     local = moment.astimezone(timezone).replace(tzinfo=None)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
     steps = int((local - midnight).total_seconds()) // span_s
+    offset = _steady_offset(moment, span_s, timezone)
+    if offset is not None:
+        start = (midnight + timedelta(seconds=span_s * steps) - offset).replace(tzinfo=UTC)
+        return Window(start=start, end=start + timedelta(seconds=span_s))
     near = [midnight + timedelta(seconds=span_s * (steps + step)) for step in _reach(span_s)]
     folds = (0, 1) if span_s <= _HOUR_S else (0,)
     starts = {start for wall in near for fold in folds for start in _instants(wall, fold, timezone)}
@@ -60,6 +64,14 @@ def window_at(moment: datetime, *, span_s: int, timezone: ZoneInfo) -> Window:
         start=max(start for start in starts if start <= moment),
         end=min(start for start in starts if start > moment),
     )
+
+
+def _steady_offset(moment: datetime, span_s: int, timezone: ZoneInfo) -> timedelta | None:
+    """Return the timezone's offset if no clock change is near, so that no window is touched."""
+    reach = timedelta(seconds=span_s + 2 * _HOUR_S)
+    around = (moment - reach, moment, moment + reach)
+    offsets = {at.astimezone(timezone).utcoffset() for at in around}
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _reach(span_s: int) -> range:

@@ -33,6 +33,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check = _Checker(path)
     check.timezone("supervisor.timezone", config.supervisor.timezone)
     check.database(config.supervisor.database)
+    check.state_dir(config.supervisor.state_dir)
     check.window("session.window", config.session.window)
     check.ping(config.supervisor.heartbeat_ping_url)
     check.listen(config, environment)
@@ -59,6 +60,11 @@ class _Checker:
         except (KeyError, ValueError, OSError) as error:
             fix = 'use a name such as "UTC" or "Europe/Berlin"'
             raise self._fail(key, name, "is not a timezone", fix) from error
+
+    def state_dir(self, folder: str) -> None:
+        if Path(folder) == Path():
+            fix = 'name a folder of its own, such as "var": its mode becomes 0700'
+            raise self._fail("supervisor.state_dir", folder, "is the config's own folder", fix)
 
     def database(self, url: str) -> None:
         if url == "sqlite" or (url.startswith("sqlite:///") and url != "sqlite:///"):
@@ -137,6 +143,9 @@ class _Checker:
         if provider.kind == "openai" and not provider.base_url:
             fix = 'add base_url, such as "http://127.0.0.1:11434/v1"'
             raise self._fail(f"{key}.base_url", "", "is missing", fix)
+        if provider.kind == "anthropic" and not provider.base_url and not provider.api_key_env:
+            fix = 'add api_key_env = "ANTHROPIC_API_KEY"'
+            raise self._fail(f"{key}.api_key_env", "", "is missing", fix)
         if provider.base_url:
             self._url(f"{key}.base_url", provider.base_url)
         if provider.script and provider.kind != "scripted":

@@ -136,11 +136,18 @@ class SqliteDatabase:
         else:
             deliveries, published = committed.result()
             if published:
-                for listener in self._listeners:
-                    listener(published)
+                self._tell(published)
             for deliver in deliveries:
                 deliver()
         self._commit_next()
+
+    def _tell(self, published: Sequence[object]) -> None:
+        for listener in self._listeners:
+            try:
+                listener(published)
+            except Exception as error:  # noqa: BLE001 - a listener's border: the commit stands
+                told = {"message": "a listener of the store failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
 
     async def read(
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs

@@ -26,6 +26,7 @@ from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.state import DurableState
 
 _MESSAGES_MAX = 1_000
+_AMOUNT_MAX = 1e9
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
 
@@ -231,11 +232,12 @@ def parse_prompt(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
-    if not math.isfinite(usd) or min(usd, tokens, actions) < 0:
+    amounts = (usd, tokens, actions)
+    if not math.isfinite(usd) or min(amounts) < 0 or max(amounts) > _AMOUNT_MAX:
         raise InputRefused(
             subject=subject,
             what=f"{usd} USD, {tokens} tokens and {actions} actions are no amounts",
-            fix="give finite amounts of 0 or more",
+            fix=f"give amounts from 0 to {_AMOUNT_MAX:g}",
         )
     return Amounts(cost=micro_usd(usd), tokens=tokens, actions=actions)
 

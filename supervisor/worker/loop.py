@@ -52,6 +52,7 @@ class WorkerLoop:
         has_new_schedule = plan.schedule != self.plan.schedule
         self.plan = plan
         if has_new_schedule:
+            self._latest_due = None
             self._woken.set()
         self.wake()
 
@@ -94,8 +95,8 @@ class WorkerLoop:
             return schedule.next_delay_s(now)
         # After the latest occurrence, also where the clock was set back before it: each runs once.
         after = max(now, self._latest_due or now)
-        self._latest_due = after + timedelta(seconds=schedule.next_delay_s(after))
-        return (self._latest_due - now).total_seconds()
+        due = after + timedelta(seconds=schedule.next_delay_s(after))
+        return (due - now).total_seconds()
 
     async def _delay_after_refusal(self, end: TickEnd, refusal: Refusal) -> float:
         """Return how long to wait: until what refused can have changed, or until woken."""
@@ -144,6 +145,7 @@ class WorkerLoop:
                 # clock after a suspend, the monotonic one after the wall clock was set back.
                 left_s = min(left_s, deadline_s - clock.monotonic())
             if left_s <= 0:
+                self._latest_due = due
                 break
             with anyio.move_on_after(min(left_s, _SLICE_S)):
                 await self._woken.wait()

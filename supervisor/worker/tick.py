@@ -126,11 +126,12 @@ async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
         # has from somewhere else, or a SystemExit, is its crash and nobody else's.
         await anyio.lowlevel.checkpoint_if_cancelled()
         return _raised(error)
-    outcome = Outcome.OK if returned is None else returned
-    if outcome not in WORKER_OUTCOMES:
+    # Whatever a worker returns, whatever its annotation says.
+    outcome: object = Outcome.OK if returned is None else returned
+    if not isinstance(outcome, str) or outcome not in WORKER_OUTCOMES:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
         return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
-    return _with_state(outcome, ctx)
+    return _with_state(Outcome(outcome), ctx)
 
 
 def _raised(error: BaseException) -> _Verdict:

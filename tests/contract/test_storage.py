@@ -90,6 +90,24 @@ async def test_what_is_published_is_heard_after_the_commit_and_before_the_answer
     assert heard == ["committed"]
 
 
+async def test_a_listener_that_raises_holds_up_nobody(store: Database) -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    def tell(tx: Transaction) -> None:
+        put(tx, "system")
+        tx.publish("committed")
+
+    store.listen(broken)
+    with anyio.fail_after(5):
+        await store.write(tell)
+        await store.write(tell)
+    assert len(told) == 2
+
+
 async def test_a_reader_sees_one_snapshot_and_never_waits_for_a_writer(store: Database) -> None:
     await store.write(put, "system")
     entered, leave = asyncio.Event(), asyncio.Event()

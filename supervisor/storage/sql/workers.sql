@@ -31,11 +31,14 @@ UPDATE ticks SET ended_at = :now, outcome = :outcome, why = :why
 WHERE worker = :worker AND number = :number AND outcome IS NULL
 
 -- name: skipped
-UPDATE workers SET last_outcome = 'skipped', last_progress_at = :now WHERE name = :name
+UPDATE workers SET life = 'running', why = '', last_outcome = 'skipped', last_progress_at = :now
+WHERE name = :name
 
 -- A state that is NULL was not committed by the tick and stays as it was.
 -- name: progressed
 UPDATE workers SET
+    life = 'running',
+    why = '',
     last_outcome = :outcome,
     last_progress_at = :now,
     state = coalesce(:state, state),

@@ -73,9 +73,12 @@ async def test_none_counts_as_ok(bench: Bench) -> None:
     assert (await tick(bench)).outcome is Outcome.OK
 
 
-async def test_a_worker_that_returns_what_is_no_outcome_has_crashed(bench: Bench) -> None:
+@pytest.mark.parametrize("returned", [Outcome.SKIPPED, [1], "fine", 0])
+async def test_a_worker_that_returns_what_is_no_outcome_has_crashed(
+    bench: Bench, returned: object
+) -> None:
     async def run(ctx: Context) -> Outcome:
-        return Outcome.SKIPPED
+        return returned  # type: ignore[return-value] # what a user's worker might do
 
     with pytest.raises(WorkerCrashed) as crash:
         await tick(bench, run)
