@@ -50,6 +50,7 @@ EXIT_STOPPED = 0
 EXIT_RESTART = 75
 
 _CHILD_GRACE_S = 2.0
+_RECOVER_EVERY_S = 60.0
 
 
 class Daemon:
@@ -215,6 +216,7 @@ class Daemon:
         for plan in plans:
             self._workforce.start(supervision, plan)
         supervision.start(self._child("heartbeat", heartbeat.run))
+        supervision.start(self._child("recovery", self._recover_on_schedule))
         self._manager.notify("READY=1")
         await self._stop_asked.wait()
         await self._drain(supervision, heartbeat)
@@ -260,6 +262,14 @@ class Daemon:
         if stop is None:
             return Child(name=name, run=run, intensity=intensity)
         return Child(name=name, run=run, stop=stop, grace_s=_CHILD_GRACE_S, intensity=intensity)
+
+    async def _recover_on_schedule(self) -> None:
+        while True:
+            await anyio.sleep(_RECOVER_EVERY_S)
+            try:
+                await self._recover()
+            except StoreUnavailable as error:
+                self._log.error("recovery_not_done", error=str(error))
 
     async def _recover(self) -> None:
         found = await recover(

@@ -163,6 +163,17 @@ class CheckpointCreated(Event, frozen=True, kw_only=True):
     tick: int
 
 
+class RollbackCompleted(Event, frozen=True, kw_only=True):
+    """A worker's state was put back to a checkpoint's; `state_sha256` is of the JSON restored."""
+
+    kind = "rollback_completed"
+    worker: str
+    checkpoint: str
+    tick: int
+    state_bytes: int
+    state_sha256: str
+
+
 # --- kill switch and breakers
 
 

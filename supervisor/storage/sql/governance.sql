@@ -44,3 +44,14 @@ VALUES (:id, :operation, :content, :content_hash, :result, :now)
 INSERT INTO checkpoints (id, worker, label, session_id, event_seq, tick, state, created_at)
 VALUES (:id, :worker, :label, :session_id, :event_seq, :tick, :state, :now)
 ON CONFLICT (id) DO NOTHING
+
+-- name: checkpoint
+SELECT id, worker, label, session_id, event_seq, tick, state, created_at
+FROM checkpoints WHERE id = :id
+
+-- The newest first; the states themselves stay where they are.
+-- name: checkpoints
+SELECT id, worker, label, session_id, event_seq, tick, '' AS state, created_at
+FROM checkpoints WHERE worker = :worker
+ORDER BY created_at DESC, tick DESC
+LIMIT :rows_max

@@ -67,3 +67,10 @@ LIMIT :rows_max
 
 -- name: recovered
 UPDATE workers SET last_outcome = 'recovered', last_progress_at = :now WHERE name = :name
+
+-- name: running_tick
+SELECT worker, number, session_id, boot_id, started_at
+FROM ticks WHERE worker = :worker AND outcome IS NULL
+
+-- name: restore_state
+UPDATE workers SET state = :state, ticks_since_checkpoint = 0 WHERE name = :name
