@@ -16,12 +16,16 @@ from supervisor.events.log import Origin
 from supervisor.governance.rotation import system_journal
 from supervisor.storage.database import Database, Transaction
 
-_EVERY_S = 0.25
+_EVERY_S = 1.0
 _REMEMBERED_S = 60.0
 
 
 class LoopLag:
-    """Sleeps a little and sees how much longer it took; whoever blocks the loop is late with it."""
+    """Sleeps a second and sees how much longer it took: the part of a block that came after it.
+
+    So a block is understated by up to that second; waking more often would cost an idle daemon
+    more than all else it does.
+    """
 
     def __init__(
         self,

@@ -209,7 +209,7 @@ def test_worker_goes_on_in_its_next_session_when_one_is_used_up(
     assert daemon.stop() == 0
     counts = [count for _, count in installation.rows(by_session)]
     # A window in which the worker woke late, or the test stopped, may have room for one call only.
-    assert max(counts) == 2
+    assert 2 in counts
     assert all(count in (1, 2) for count in counts)
     # Neither a busy loop nor a skipped window.
     assert installation.outcomes("agent").count("skipped") <= 2 * len(counts)

@@ -180,7 +180,8 @@ def test_worker_that_blocks_the_loop_is_seen_in_metric_log_and_record(
     daemon = installation.start()
     wait_until(lambda: installation.log_lines("loop_was_blocked"), what="the block is logged")
     (line,) = installation.log_lines("loop_was_blocked")
-    assert 2.5 < float(str(line["lag_s"])) < 10
+    # It sees what is left of the block when its own second is over: at least 3 - 1 s.
+    assert 1.9 < float(str(line["lag_s"])) < 10
     wait_until(lambda: installation.events("loop_blocked"), what="the block is on record")
-    assert daemon.metric("supervisor_loop_lag_seconds") > 2.5
+    assert daemon.metric("supervisor_loop_lag_seconds") > 1.9
     assert daemon.stop() == 0
