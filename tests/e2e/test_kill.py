@@ -190,28 +190,14 @@ def test_system_kill_reaches_a_daemon_that_is_not_running(
     assert installation.start("--exit-if-killed").wait() == 0
 
 
+@pytest.mark.parametrize("scope", ["worker", "session"])
 def test_kill_of_one_worker_leaves_the_other_ticking(
-    installation: Installation, billing: BillingServer, tmp_path: Path
-) -> None:
-    daemon = start_flying(installation, billing, agents(billing, tmp_path, every_s=0.05))
-    succeed(installation, "kill", "--worker", "agent", "--why", "a test")
-    wait_for_end(installation)
-    wait_for_end(installation, "skipped")
-    ticks_before = len(installation.outcomes("other"))
-    wait_until(
-        lambda: len(installation.outcomes("other")) > ticks_before + 5, what="the other ticks on"
-    )
-    assert "skipped" not in installation.outcomes("other")
-    assert len(billing.bills()) == 1
-    assert daemon.stop() == 0
-
-
-def test_killed_session_stops_only_its_worker(
-    installation: Installation, billing: BillingServer, tmp_path: Path
+    installation: Installation, billing: BillingServer, tmp_path: Path, scope: str
 ) -> None:
     daemon = start_flying(installation, billing, agents(billing, tmp_path, every_s=0.05))
     session = installation.rows("SELECT session_id FROM ticks WHERE worker = 'agent'")[0][0]
-    succeed(installation, "kill", "--session", str(session), "--why", "a test")
+    named = {"worker": "agent", "session": str(session)}[scope]
+    succeed(installation, "kill", f"--{scope}", named, "--why", "a test")
     wait_for_end(installation)
     wait_for_end(installation, "skipped")
     ticks_before = len(installation.outcomes("other"))
