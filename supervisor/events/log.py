@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Self
+from typing import Self, TypedDict
 
 import msgspec
 
@@ -73,16 +73,19 @@ class Journal:
     def __init__(
         self, tx: Transaction, session_id: str, origin: Origin, head: Head | None = None
     ) -> None:
-        """Begin a journal; `head` spares reading it, if nothing was appended since it was read."""
+        """Begin a journal; `head` spares reading it, if nothing was appended since it was read.
+
+        `origin` is that of the events that are added next, and may be changed in between.
+        """
         self.session_id = session_id
         self.origin = origin
         self._tx = tx
-        self._events: list[Event] = []
+        self._events: list[tuple[Event, Origin]] = []
         self._head = head
 
     def add(self, event: Event) -> None:
         """Append `event` after those that were added before."""
-        self._events.append(event)
+        self._events.append((event, self.origin))
 
     def __enter__(self) -> Self:
         return self
@@ -103,9 +106,9 @@ class Journal:
             raise KeyError(self.session_id)
         counters = _COUNTERS.decode(head.counters)
         seq, digest = head.last_seq, head.last_hash
-        for event in self._events:
+        for event, origin in self._events:
             seq += 1
-            digest = self._append(event, seq, digest)
+            digest = self._append(event, origin, seq, digest)
             counters.add(event)
         self._events.clear()
         changed = self._tx.run(
@@ -118,48 +121,68 @@ class Journal:
         assert changed == 1, f"session {self.session_id} is sealed: it takes no more events"
         return seq
 
-    def _append(self, event: Event, seq: int, previous: bytes) -> bytes:
-        payload = _ENCODER.encode(event).decode()
-        at = to_us(self.origin.at)
-        row = (self.session_id, seq, at, event.kind, self.origin.actor)
-        bound = (self.origin.correlation_id, self.origin.command_id, event.state_bearing, payload)
-        digest = chain(previous, *row, *bound)
-        self._tx.run(
-            "events.append",
-            session_id=self.session_id,
-            seq=seq,
-            at=at,
-            kind=event.kind,
-            actor=self.origin.actor,
-            correlation_id=self.origin.correlation_id,
-            command_id=self.origin.command_id,
-            state_bearing=event.state_bearing,
-            payload=payload,
-            hash=digest,
-        )
-        self._tx.publish(
-            Recorded(session_id=self.session_id, seq=seq, origin=self.origin, event=event)
-        )
+    def _append(self, event: Event, origin: Origin, seq: int, previous: bytes) -> bytes:
+        columns: Columns = {
+            "session_id": self.session_id,
+            "seq": seq,
+            "at": to_us(origin.at),
+            "kind": event.kind,
+            "actor": origin.actor,
+            "correlation_id": origin.correlation_id,
+            "command_id": origin.command_id,
+            "state_bearing": event.state_bearing,
+            "payload": _ENCODER.encode(event).decode(),
+        }
+        digest = chain(previous, columns)
+        self._tx.run("events.append", hash=digest, **columns)
+        self._tx.publish(Recorded(session_id=self.session_id, seq=seq, origin=origin, event=event))
         return digest
 
 
-def chain(previous: bytes, *columns: str | int) -> bytes:
+class Columns(TypedDict):
+    """A row's columns but `position` and `hash`, in the order of the table."""
+
+    session_id: str
+    seq: int
+    at: int
+    kind: str
+    actor: str
+    correlation_id: str
+    command_id: str
+    state_bearing: bool
+    payload: str
+
+
+def chain(previous: bytes, columns: Columns) -> bytes:
     """Return the hash of a row that also binds its predecessor's hash (SHA-256).
 
-    `columns` are all of the row's but `position` and `hash`, in the order of the table, each
-    taken with its length, so that no two rows give the same bytes.
+    Each column is taken with its length, so that no two rows give the same bytes.
     """
-    parts = [column if isinstance(column, str) else str(int(column)) for column in columns]
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    seq, at = str(columns["seq"]), str(columns["at"])
+    who, kind, payload = columns["session_id"], columns["kind"], columns["payload"]
+    actor, tick, command = columns["actor"], columns["correlation_id"], columns["command_id"]
+    text = (
+        f"{len(who)}:{who}{len(seq)}:{seq}{len(at)}:{at}{len(kind)}:{kind}{len(actor)}:{actor}"
+        f"{len(tick)}:{tick}{len(command)}:{command}1:{columns['state_bearing']:d}"
+        f"{len(payload)}:{payload}"
+    )
     return hashlib.sha256(previous + text.encode()).digest()
 
 
 def chain_row(previous: bytes, row: EventRow) -> bytes:
     """Return the hash that `row` should have after a row with the hash `previous`."""
-    place = (row.session_id, row.seq, row.at, row.kind, row.actor)
-    return chain(
-        previous, *place, row.correlation_id, row.command_id, row.state_bearing, row.payload
-    )
+    columns: Columns = {
+        "session_id": row.session_id,
+        "seq": row.seq,
+        "at": row.at,
+        "kind": row.kind,
+        "actor": row.actor,
+        "correlation_id": row.correlation_id,
+        "command_id": row.command_id,
+        "state_bearing": row.state_bearing,
+        "payload": row.payload,
+    }
+    return chain(previous, columns)
 
 
 def parse(row: EventRow) -> Event:

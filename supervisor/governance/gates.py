@@ -8,30 +8,32 @@ from typing import TypeAlias
 
 import msgspec
 
+from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
 from supervisor.governance.breakers import Breaker, admits, find_breaker, worker_breaker
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.ledger.accounts import Budgets, Call, Unit
-from supervisor.ledger.holds import Account, find_accounts
+from supervisor.ledger.holds import Account, find_spent
 from supervisor.ledger.ledger import refusal
-from supervisor.ledger.limits import ledger_now
 from supervisor.storage.database import Transaction
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the gates look at, read in one transaction.
 
-    `accounts` are those that the worker's next call would be held on and that exist already.
-    `is_free` says that its model is priced 0, so that no account of money can stop it.
+    `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
+    next call would be held on and that are used up. `is_free` says that its model is priced 0, so
+    that no account of money can stop it.
     """
 
     now: datetime
+    ledger_now: datetime
     worker: str
     session: Session | None
     latches: Sequence[Latch] = ()
-    accounts: Sequence[Account] = ()
+    spent: Sequence[Account] = ()
     is_free: bool = False
     breaker: Breaker | None = None
 
@@ -62,9 +64,9 @@ def acp_session(situation: Situation) -> Refusal | None:
 
 def spend_cap(situation: Situation) -> Refusal | None:
     """Refuse where an account is used up; whether a call fits is the ledger's to say."""
-    for account in situation.accounts:
+    for account in situation.spent:
         is_money = account.unit is Unit.MICRO_USD
-        if account.free == 0 and not (is_money and situation.is_free):
+        if not (is_money and situation.is_free):
             return refusal(account, 1)
     return None
 
@@ -84,10 +86,11 @@ def first_refusal(situation: Situation) -> Refusal | None:
 
 
 class _Alarms(msgspec.Struct, frozen=True):
-    """Whether there is anything to read: most of the time there is not."""
+    """Whether there is anything to read, which most of the time there is not, and the time."""
 
     latches: int
     breaker: str | None
+    ledger_at: int
 
 
 def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
@@ -97,6 +100,7 @@ def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
     assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
+        ledger_now=max(now, from_us(alarms.ledger_at)),
         worker=worker,
         session=open_session_of(tx, worker),
         latches=engaged(tx) if alarms.latches else (),
@@ -110,6 +114,6 @@ def look_at_accounts(
     """Return the situation with the accounts that the worker's next call would be held on."""
     session_id = situation.session.id if situation.session else ""
     call = Call(worker=situation.worker, session_id=session_id, model=model)
-    keys = budgets.accounts(call, ledger_now(tx, situation.now))
-    accounts = find_accounts(tx, [key.id for key in keys])
-    return msgspec.structs.replace(situation, accounts=accounts, is_free=is_free)
+    keys = budgets.accounts(call, situation.ledger_now)
+    spent = find_spent(tx, [key.id for key in keys])
+    return msgspec.structs.replace(situation, spent=spent, is_free=is_free)

@@ -53,7 +53,13 @@ def adopt_or_rotate(tx: Transaction, plan: SessionPlan, origin: Origin) -> Sessi
 
     Returns None only where the window's session is over already, because the clock went back.
     """
-    current = open_session_of(tx, plan.worker)
+    return rotate_from(tx, plan, open_session_of(tx, plan.worker), origin)
+
+
+def rotate_from(
+    tx: Transaction, plan: SessionPlan, current: Session | None, origin: Origin
+) -> Session | None:
+    """Do as `adopt_or_rotate` does, where the worker's open session is known already."""
     if current is None:
         return _open(tx, plan, origin, previous=None)
     is_paused = current.status is SessionStatus.PAUSED

@@ -11,7 +11,8 @@ import msgspec
 
 from supervisor.ledger.periods import Period, period_end, period_key, period_start
 
-_QUARTER_S = 900
+#: Every period begins at a quarter of an hour of UTC, as every timezone's offset is one.
+QUARTER_S = 900
 _KNOWN_MAX = 4_096
 
 
@@ -86,8 +87,7 @@ class Budgets:
 
         One order for all callers, so that a database with row locks can't deadlock.
         """
-        # Every period begins at a quarter of an hour of UTC, as every timezone's offset is one.
-        asked = (call, int(moment.timestamp()) // _QUARTER_S)
+        asked = (call, int(moment.timestamp()) // QUARTER_S)
         keys = self._known.get(asked)
         if keys is None:
             if len(self._known) >= _KNOWN_MAX:

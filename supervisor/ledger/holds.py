@@ -44,6 +44,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.limit_amount - self.used, 0)
 
 
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hold, or its end, has left of an account."""
+
+    id: str
+    unit: Unit
+    limit_amount: int
+    used: int
+    warned_at: int | None
+
+
 class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A call that asks for its worst case; `id` is the caller's command id."""
 
@@ -115,9 +125,9 @@ def find_account(tx: Transaction, account_id: str) -> Account | None:
     return tx.row("ledger.account", Account, id=account_id)
 
 
-def find_accounts(tx: Transaction, account_ids: Sequence[str]) -> list[Account]:
-    """Return those of the accounts that have been opened, ordered by id."""
-    return tx.rows("ledger.some_accounts", Account, ids=id_list(account_ids))
+def find_spent(tx: Transaction, account_ids: Sequence[str]) -> list[Account]:
+    """Return those of the accounts that are used up, ordered by id."""
+    return tx.rows("ledger.spent_accounts", Account, ids=id_list(account_ids))
 
 
 def id_list(ids: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,6 +14,7 @@ from supervisor.events.log import Journal
 from supervisor.ledger.accounts import AccountKey, Amounts, Budgets, Unit
 from supervisor.ledger.holds import (
     Account,
+    Balance,
     Hold,
     HoldRequest,
     HoldStatus,
@@ -36,31 +37,35 @@ def reserve(
     Raises:
         CommandConflict: the id was used for a hold with other content.
     """
-    placed = find_hold(tx, request.id)
-    if placed is not None:
-        return _same_hold(placed, request)
     moment = ledger_moment(tx, journal.origin.at)
     keys = budgets.accounts(request.call, moment)
     held = _hold_on(tx, keys, request.amounts)
     missing = [key for key in keys if key.id not in held]
     opened = [key for key in missing if open_if_new(tx, journal, key, budgets, moment)]
     held |= _hold_on(tx, opened, request.amounts)
-    for key in missing:
-        if key.id not in held:
-            _undo(tx, held, request.amounts)
-            return _refuse(tx, key, request.amounts)
-    for account in held.values():
-        _warn_once(tx, journal, account, budgets.warn_ratio)
-    return _place(tx, journal, request, keys, moment)
+    hold = _open_hold(request, keys, moment)
+    refused = next((key for key in missing if key.id not in held), None)
+    # Kept only if the id is new: whoever asks again has taken nothing more from any account.
+    if refused is None and _keep(tx, hold):
+        for account in held.values():
+            _warn_once(tx, journal, account, budgets.warn_ratio)
+        journal.add(_placed(hold))
+        return hold
+    _undo(tx, held, request.amounts)
+    before = find_hold(tx, request.id)
+    if before is not None:
+        return _same_hold(before, request)
+    assert refused is not None, f"hold {request.id} is neither new nor known"
+    return _refuse(tx, refused, request.amounts)
 
 
-def _hold_on(tx: Transaction, keys: Sequence[AccountKey], amounts: Amounts) -> dict[str, Account]:
+def _hold_on(tx: Transaction, keys: Sequence[AccountKey], amounts: Amounts) -> dict[str, Balance]:
     """Hold the amounts on every account where they fit, and return those by their id."""
     if not keys:
         return {}
     accounts = tx.rows(
         "ledger.hold_on_accounts",
-        Account,
+        Balance,
         ids=id_list([key.id for key in keys]),
         cost=amounts.cost,
         tokens=amounts.tokens,
@@ -69,7 +74,9 @@ def _hold_on(tx: Transaction, keys: Sequence[AccountKey], amounts: Amounts) -> d
     return {account.id: account for account in accounts}
 
 
-def _undo(tx: Transaction, held: Iterable[str], amounts: Amounts) -> None:
+def _undo(tx: Transaction, held: Collection[str], amounts: Amounts) -> None:
+    if not held:
+        return
     tx.run(
         "ledger.unhold_on_accounts",
         ids=id_list(list(held)),
@@ -123,7 +130,7 @@ def _exhausted(account: Account) -> kinds.BudgetExhausted | kinds.TokenBudgetExh
     )
 
 
-def _warn_once(tx: Transaction, journal: Journal, account: Account, warn_ratio: float) -> None:
+def _warn_once(tx: Transaction, journal: Journal, account: Balance, warn_ratio: float) -> None:
     is_due = account.warned_at is None and account.used >= warn_ratio * account.limit_amount
     if not is_due or account.used == 0:
         return
@@ -138,15 +145,9 @@ def _warn_once(tx: Transaction, journal: Journal, account: Account, warn_ratio: 
     )
 
 
-def _place(
-    tx: Transaction,
-    journal: Journal,
-    request: HoldRequest,
-    accounts: Sequence[AccountKey],
-    moment: datetime,
-) -> Hold:
+def _open_hold(request: HoldRequest, accounts: Sequence[AccountKey], moment: datetime) -> Hold:
     amounts = request.amounts
-    hold = Hold(
+    return Hold(
         id=request.id,
         boot_id=request.boot_id,
         worker=request.worker,
@@ -165,7 +166,11 @@ def _place(
         actions_settled=0,
         why="",
     )
-    tx.run(
+
+
+def _keep(tx: Transaction, hold: Hold) -> bool:
+    """Store the hold and return True, or return False where there is one with its id."""
+    kept = tx.run(
         "ledger.place_hold",
         id=hold.id,
         boot_id=hold.boot_id,
@@ -180,18 +185,19 @@ def _place(
         tokens_held=hold.tokens_held,
         actions_held=hold.actions_held,
     )
-    journal.add(
-        kinds.HoldPlaced(
-            hold=hold.id,
-            model=hold.model,
-            what=hold.what,
-            accounts=tuple(hold.accounts),
-            cost=amounts.cost,
-            tokens=amounts.tokens,
-            actions=amounts.actions,
-        )
+    return kept == 1
+
+
+def _placed(hold: Hold) -> kinds.HoldPlaced:
+    return kinds.HoldPlaced(
+        hold=hold.id,
+        model=hold.model,
+        what=hold.what,
+        accounts=tuple(hold.accounts),
+        cost=hold.cost_held,
+        tokens=hold.tokens_held,
+        actions=hold.actions_held,
     )
-    return hold
 
 
 def _same_hold(placed: Hold, request: HoldRequest) -> Hold:
@@ -337,7 +343,7 @@ def _move(
     """Take `held` off what the hold's accounts hold, and add `settled` to what they have spent."""
     accounts = tx.rows(
         "ledger.move_on_accounts",
-        Account,
+        Balance,
         ids=id_list(hold.accounts),
         cost_held=held.cost,
         tokens_held=held.tokens,

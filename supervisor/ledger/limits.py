@@ -9,9 +9,11 @@ import msgspec
 from supervisor.clock import from_us, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal
-from supervisor.ledger.accounts import AccountKey, Amounts, Budget, Budgets
+from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets
 from supervisor.ledger.holds import Account, find_account
 from supervisor.storage.database import Transaction
+
+_QUARTER_US = QUARTER_S * 1_000_000
 
 
 class _Moment(msgspec.Struct, frozen=True):
@@ -19,10 +21,15 @@ class _Moment(msgspec.Struct, frozen=True):
 
 
 def ledger_moment(tx: Transaction, now: datetime) -> datetime:
-    """Move the ledger's clock to `now`, unless it is ahead already, and return it."""
-    row = tx.row("ledger.tick_clock", _Moment, now=to_us(now))
-    assert row is not None, "the store has lost its ledger clock"
-    return from_us(row.at)
+    """Return `now`, or the ledger's clock where that is ahead, and see that the clock keeps up.
+
+    It is written when a new quarter of an hour begins: no period begins in between, so that the
+    clock keeps every period from being entered again just as well.
+    """
+    before, now_us = _clock(tx), to_us(now)
+    if now_us // _QUARTER_US > before // _QUARTER_US:
+        tx.run("ledger.set_clock", now=now_us)
+    return max(now, from_us(before))
 
 
 def open_if_new(
@@ -96,7 +103,11 @@ def _set_limit(tx: Transaction, journal: Journal, account: Account, budget: Budg
 
 
 def ledger_now(tx: Transaction, now: datetime) -> datetime:
-    """Return the moment by which periods count: `now`, or the latest that was seen."""
+    """Return the moment by which periods count: `now`, or the ledger's clock if that is ahead."""
+    return max(now, from_us(_clock(tx)))
+
+
+def _clock(tx: Transaction) -> int:
     row = tx.row("ledger.clock", _Moment)
     assert row is not None, "the store has lost its ledger clock"
-    return max(now, from_us(row.at))
+    return row.at

@@ -92,25 +92,52 @@ class FreePrice(msgspec.Struct, frozen=True):
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of a whole request with more than `above_input_tokens` of input.
 
-    In micro-USD per token, which is USD per million tokens, and per request. `cache_write_dearest`
-    is that of the longest time to live: a count of cache writes does not say which it was.
+    Whole numbers of 1/`parts` micro-USD per token and per request, so that a call's cost is exact
+    and quick; `of` makes them from prices. `worst_input` and `worst_output` are the dearest that a
+    token can become.
     """
 
-    above_input_tokens: int = -1
-    input: Fraction
-    output: Fraction
-    reasoning: Fraction
-    cache_read: Fraction
-    cache_write: Fraction
-    cache_write_dearest: Fraction
-    request: Fraction = Fraction(0)
+    above_input_tokens: int
+    parts: int
+    input: int
+    output: int
+    reasoning: int
+    cache_read: int
+    cache_write: int
+    request: int
+    worst_input: int
+    worst_output: int
+
+    @classmethod
+    def of(cls, above_input_tokens: int = -1, **prices: Fraction) -> Rates:
+        """Return rates from prices in micro-USD per token, which is USD per million tokens.
+
+        The names are `input`, `output`, `reasoning`, `cache_read`, `cache_write`,
+        `cache_write_dearest` (of the longest time to live: a count of cache writes does not say
+        which it was) and, in micro-USD per request and if there is such a fee, `request`.
+        """
+        parts = math.lcm(*(price.denominator for price in prices.values()))
+        whole = {name: int(price * parts) for name, price in prices.items()}
+        inputs = ("input", "cache_read", "cache_write", "cache_write_dearest")
+        return cls(
+            above_input_tokens=above_input_tokens,
+            parts=parts,
+            input=whole["input"],
+            output=whole["output"],
+            reasoning=whole["reasoning"],
+            cache_read=whole["cache_read"],
+            cache_write=whole["cache_write"],
+            request=whole.get("request", 0),
+            worst_input=max(whole[name] for name in inputs),
+            worst_output=max(whole["output"], whole["reasoning"]),
+        )
 
     def cost(self, usage: Usage) -> int:
         plain_input = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
         plain_output = usage.output_tokens - usage.reasoning_tokens
         parts = (usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens)
         assert min(plain_input, plain_output, *parts) >= 0, f"usage that can't be: {usage}"
-        return math.ceil(
+        return self._rounded_up(
             self.request
             + self.input * plain_input
             + self.cache_read * usage.cache_read_tokens
@@ -120,11 +147,12 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def worst(self, *, input_tokens: int, output_tokens: int) -> int:
-        dearest_input = max(self.input, self.cache_read, self.cache_write, self.cache_write_dearest)
-        dearest_output = max(self.output, self.reasoning)
-        return math.ceil(
-            self.request + dearest_input * input_tokens + dearest_output * output_tokens
+        return self._rounded_up(
+            self.request + self.worst_input * input_tokens + self.worst_output * output_tokens
         )
+
+    def _rounded_up(self, amount: int) -> int:
+        return -(-amount // self.parts)
 
 
 class FixedPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +188,7 @@ class FixedPrice(msgspec.Struct, frozen=True, kw_only=True):
 def _fixed_rates(price: FixedPrice) -> Rates:
     """Return the config's prices as rates; made once, as every call asks for them three times."""
     cache_write = _fraction(price.cache_write_usd_per_mtok, price.input_usd_per_mtok)
-    return Rates(
+    return Rates.of(
         input=_fraction(price.input_usd_per_mtok),
         output=_fraction(price.output_usd_per_mtok),
         reasoning=_fraction(price.output_usd_per_mtok),
@@ -277,8 +305,8 @@ def _rates(prices: ModelPrice, above_input_tokens: int) -> Rates:
 
     plain, written = rate("input_mtok")[0], rate("output_mtok")[0]
     writes = rate("cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
-    return Rates(
-        above_input_tokens=above_input_tokens,
+    return Rates.of(
+        above_input_tokens,
         input=plain,
         output=written,
         reasoning=[*rate("output_reasoning_mtok"), written][0],

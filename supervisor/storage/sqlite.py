@@ -8,17 +8,26 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic
-
-import msgspec
 
 from supervisor.storage import statements
 from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
+from supervisor.storage.group_commit import (
+    Batch,
+    Committed,
+    GroupCommit,
+    MemberFailed,
+    bind,
+    parse,
+    perform_apart,
+    perform_together,
+)
 from supervisor.storage.sqlite_connection import Connection, connect, translate
 
 DIALECT = "sqlite"
-_BATCH_MAX = 256
 _MTIME_GRANULARITY_S = 0.05
+
+#: The columns of each statement's rows, by its text; as many as there are statements.
+_columns_by_text: dict[str, tuple[str, ...]] = {}
 
 
 class SqliteTransaction:
@@ -38,42 +47,28 @@ class SqliteTransaction:
         return list(self.each(statement, into, **values))
 
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
-        cursor = self._connection.execute(self._statements[statement], values)
+        text = self._statements[statement]
+        cursor = self._connection.execute(text, values)
         found = cursor.fetchone()
         cursor.close()
-        return None if found is None else _parse(cursor, found, into)
+        return None if found is None else parse(_columns(text, cursor), found, into)
 
     def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
-        cursor = self._connection.execute(self._statements[statement], values)
+        text = self._statements[statement]
+        cursor = self._connection.execute(text, values)
         for found in cursor:
-            yield _parse(cursor, found, into)
+            yield parse(_columns(text, cursor), found, into)
 
     def publish(self, fact: object) -> None:
         self.published.append(fact)
 
 
-def _parse(cursor: sqlite3.Cursor, found: tuple[Value, ...], into: type[RowT]) -> RowT:
-    named = {column[0]: value for column, value in zip(cursor.description, found, strict=True)}
-    return msgspec.convert(named, into, strict=False)
-
-
-class _Write(Generic[T]):
-    """A function that waits for its commit, and the future of whoever asked for it."""
-
-    __slots__ = ("function", "future")
-
-    def __init__(self, function: Callable[[Transaction], T], future: asyncio.Future[T]) -> None:
-        self.function = function
-        self.future = future
-
-    def perform(self, tx: Transaction) -> Callable[[], None]:
-        """Run the function and return what gives its result to the caller."""
-        result = self.function(tx)
-        return lambda: None if self.future.done() else self.future.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+def _columns(text: str, cursor: sqlite3.Cursor) -> tuple[str, ...]:
+    columns = _columns_by_text.get(text)
+    if columns is None:
+        columns = tuple(column[0] for column in cursor.description)
+        _columns_by_text[text] = columns
+    return columns
 
 
 class SqliteDatabase:
@@ -91,69 +86,24 @@ class SqliteDatabase:
         self._wal = path.with_name(path.name + "-wal")
         self._is_read_only = is_read_only
         self._statements = statements.load(DIALECT)
-        self._pending: list[_Write[object]] = []
-        self._is_committing = False
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._listeners: list[Callable[[Sequence[object]], None]] = []
+        self._group = GroupCommit(self._commit)
         self._seen_version = -1
-        self._failures = 0
         self._quiet_wal: tuple[int, int] | None = None
         self._opening_reader = asyncio.Lock()
 
     def write(
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        bound = functools.partial(_call, function, args, kwargs)
-        self._pending.append(_Write(bound, future))  # type: ignore[arg-type] # one list, many T
-        if not self._is_committing:
-            # Not at once but in the loop's next turn: what is written in this turn shares it.
-            self._is_committing = True
-            self._idle.clear()
-            loop.call_soon(self._commit_next)
-        return future
+        return self._group.write(function, *args, **kwargs)
 
-    def _commit_next(self) -> None:
-        batch, self._pending = self._pending[:_BATCH_MAX], self._pending[_BATCH_MAX:]
-        if not batch:
-            self._is_committing = False
-            self._idle.set()
-            return
-        commit = functools.partial(_commit, batch, self._statements, self._path)
-        future = self._writer.submit(commit)
-        future.add_done_callback(functools.partial(self._answer, batch))
-
-    def _answer(
-        self, batch: list[_Write[object]], committed: asyncio.Future[_CommitResult]
-    ) -> None:
-        error = committed.exception()
-        if error is not None:
-            self._failures += 1
-            for write in batch:
-                write.fail(error)
-        else:
-            deliveries, published = committed.result()
-            if published:
-                self._tell(published)
-            for deliver in deliveries:
-                deliver()
-        self._commit_next()
-
-    def _tell(self, published: Sequence[object]) -> None:
-        for listener in self._listeners:
-            try:
-                listener(published)
-            except Exception as error:  # noqa: BLE001 - a listener's border: the commit stands
-                told = {"message": "a listener of the store failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(told)
+    def _commit(self, batch: Batch) -> asyncio.Future[Committed]:
+        return self._writer.submit(functools.partial(_commit, batch, self._statements, self._path))
 
     async def read(
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         reader = await self._open_reader()
-        bound = functools.partial(_call, function, args, kwargs)
+        bound = bind(function, args, kwargs)
         return await reader.submit(
             functools.partial(_snapshot, bound, self._statements, self._path)
         )
@@ -167,7 +117,7 @@ class SqliteDatabase:
         return self._reader
 
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
-        self._listeners.append(listener)
+        self._group.listen(listener)
 
     async def has_foreign_commits(self) -> bool:
         # The log's size and time answer most calls without a turn on the thread. They are
@@ -190,68 +140,60 @@ class SqliteDatabase:
         return (stat.st_mtime_ns, stat.st_size), age_s > _MTIME_GRANULARITY_S
 
     def write_failures(self) -> int:
-        return self._failures
+        return self._group.failures
 
     def size_bytes(self) -> int:
         return self._wal_stamp()[0][1]
 
     async def close(self) -> None:
-        await self._idle.wait()
+        await self._group.finish()
         if self._reader is not None:
             await self._reader.close()
         await self._writer.close()
 
 
-_CommitResult = tuple[list[Callable[[], None]], list[object]]
-
-
-def _call(
-    function: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object], tx: Transaction
-) -> T:
-    return function(tx, *args, **kwargs)
-
-
 def _commit(
-    batch: Sequence[_Write[object]],
-    statements_by_name: dict[str, str],
-    path: Path,
-    connection: sqlite3.Connection,
-) -> _CommitResult:
-    """Run a batch as savepoints of one transaction and commit it; on the connection's thread."""
-    deliveries: list[Callable[[], None]] = []
-    published: list[object] = []
+    batch: Batch, statements_by_name: dict[str, str], path: Path, connection: sqlite3.Connection
+) -> Committed:
+    """Run a batch as one transaction and commit it; on the connection's thread.
+
+    Savepoints cost more than most of what they would guard, and hardly any member ever fails: a
+    batch with one that does is rolled back, and run again with them.
+    """
+
+    def begin() -> SqliteTransaction:
+        return SqliteTransaction(connection, statements_by_name)
+
+    def told(error: Exception) -> Exception | None:
+        if not connection.in_transaction:
+            # SQLite rolled the whole transaction back (disk full, I/O error): nobody's is kept.
+            return None
+        return translate(error, path) if isinstance(error, sqlite3.Error) else error
+
+    def together() -> Committed:
+        return perform_together(batch, begin)
+
+    def apart() -> Committed:
+        return perform_apart(batch, begin, connection.execute, told)
+
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        for write in batch:
-            tx = SqliteTransaction(connection, statements_by_name)
-            deliveries.append(_perform_alone(write, tx, connection, path))
-            published.extend(tx.published)
-        connection.execute("COMMIT")
+        try:
+            return _in_transaction(together, connection)
+        except MemberFailed:
+            return _in_transaction(apart, connection)
     except sqlite3.Error as error:
         raise translate(error, path) from error
+
+
+def _in_transaction(perform: Callable[[], Committed], connection: sqlite3.Connection) -> Committed:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        done = perform()
+        connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    return deliveries, published
-
-
-def _perform_alone(
-    write: _Write[object], tx: SqliteTransaction, connection: sqlite3.Connection, path: Path
-) -> Callable[[], None]:
-    connection.execute("SAVEPOINT member")
-    try:
-        deliver = write.perform(tx)
-    except Exception as error:
-        if not connection.in_transaction:
-            # SQLite rolled the whole transaction back (disk full, I/O error): nobody's is kept.
-            raise
-        connection.execute("ROLLBACK TO member")
-        connection.execute("RELEASE member")
-        tx.published.clear()
-        told = translate(error, path) if isinstance(error, sqlite3.Error) else error
-        return functools.partial(write.fail, told)
-    connection.execute("RELEASE member")
-    return deliver
+    return done
 
 
 def _snapshot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
@@ -13,15 +14,17 @@ from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events.log import Origin
 from supervisor.ledger.accounts import Amounts
-from supervisor.ledger.holds import Hold, HoldRequest, Metering
+from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import AnswerStream, Message, ModelAnswer, ModelRequest, Usage
 from supervisor.worker import placing
 from supervisor.worker.models import Model
-from supervisor.worker.placing import Bid, Granted
+from supervisor.worker.placing import Bid, Granted, HoldEnd
 from supervisor.worker.plan import Kernel
 
 _RETRY_FACTOR = 2.0
+_NOTHING = Amounts()
+_UNMETERED = Metering()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +57,8 @@ class Calls:
         self._session_id = session_id
         self._count = 0
         self._open: set[str] = set()
-        self._endings: list[Awaitable[object]] = []
+        self._ends: list[HoldEnd] = []
+        self._written: list[Awaitable[object]] = []
 
     def origin(self, command_id: str = "") -> Origin:
         """Return the origin of an event that this tick makes now."""
@@ -146,7 +150,7 @@ class Calls:
             yield
         except Refusal as refusal:
             where = (self._session_id, self._worker, model)
-            self._queue(
+            self._written.append(
                 self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
             )
             raise
@@ -160,6 +164,7 @@ class Calls:
             Refusal: a gate said no, or the worst case did not fit.
             StoreUnavailable: the hold could not be written, so there is no call.
         """
+        self._write_ends()
         self._count += 1
         hold_id = f"{self._worker}#{self._tick}.{self._count}"
         request = HoldRequest(
@@ -231,31 +236,54 @@ class Calls:
 
     def settle(self, hold: Hold, actual: Amounts, metering: Metering) -> None:
         """End the hold at its actual cost; durable once `flush` has returned."""
-        if self._ends(hold):
-            origin = self.origin(hold.id)
-            self._queue(self._kernel.database.write(placing.settle, hold, actual, metering, origin))
+        self._end(hold, HoldStatus.SETTLED, actual=actual, metering=metering)
 
     def release(self, hold: Hold, *, why: str) -> None:
         """End the hold at nothing; durable once `flush` has returned."""
-        if self._ends(hold):
-            origin = self.origin(hold.id)
-            self._queue(self._kernel.database.write(placing.release, hold, why, origin))
+        self._end(hold, HoldStatus.RELEASED, why=why)
 
     def forfeit(self, hold: Hold, *, why: str) -> None:
         """End the hold at its full amount; durable once `flush` has returned."""
-        if self._ends(hold):
-            origin = self.origin(hold.id)
-            self._queue(self._kernel.database.write(placing.forfeit, hold, why, origin))
+        self._end(hold, HoldStatus.FORFEITED, why=why)
 
-    def _ends(self, hold: Hold) -> bool:
-        is_open = hold.id in self._open
+    def _end(
+        self,
+        hold: Hold,
+        status: HoldStatus,
+        *,
+        actual: Amounts = _NOTHING,
+        metering: Metering = _UNMETERED,
+        why: str = "",
+    ) -> None:
+        """Queue the first end of the hold; every later one is too late and changes nothing."""
+        if hold.id not in self._open:
+            return
         self._open.discard(hold.id)
-        return is_open
+        if not self._ends:
+            # In the loop's next turn, unless the tick ends in this one and takes it along.
+            asyncio.get_running_loop().call_soon(self._write_ends)
+        self._ends.append(
+            HoldEnd(
+                hold=hold,
+                status=status,
+                origin=self.origin(hold.id),
+                actual=actual,
+                metering=metering,
+                why=why,
+            )
+        )
 
-    def _queue(self, ending: Awaitable[object]) -> None:
-        # Not awaited here: the store keeps the order of calls, so that the tick's own end can
-        # share this one's fsync. An end that is lost leaves a hold, which the tick forfeits.
-        self._endings.append(ending)
+    def _write_ends(self) -> None:
+        """Hand over what has ended to the store, which keeps the order of calls."""
+        ends = self.take_ends()
+        if ends:
+            database = self._kernel.database
+            self._written.append(database.write(placing.end_holds, self._session_id, ends))
+
+    def take_ends(self) -> list[HoldEnd]:
+        """Return the ends that nobody has written yet; who takes them writes them."""
+        ends, self._ends = self._ends, []
+        return ends
 
     async def flush(self) -> None:
         """Wait until every hold that has ended is durable.
@@ -263,11 +291,12 @@ class Calls:
         Raises:
             StoreUnavailable: one of them could not be written; its hold stays as it was.
         """
-        endings, self._endings = self._endings, []
+        self._write_ends()
+        written, self._written = self._written, []
         failed: StoreUnavailable | None = None
-        for ending in endings:
+        for writing in written:
             try:
-                await ending
+                await writing
             except StoreUnavailable as error:
                 failed = error
         if failed is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from supervisor.errors import BudgetExceeded, Refusal
@@ -11,7 +13,7 @@ from supervisor.governance.breakers import report_call
 from supervisor.governance.gates import first_refusal, look
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budgets, Unit
-from supervisor.ledger.holds import Hold, HoldRequest, Metering
+from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.ledger.pricing import Price, affordable_output_tokens
 from supervisor.storage.database import Transaction
 
@@ -109,23 +111,39 @@ def _reserve(
     return first
 
 
-def settle(
-    tx: Transaction, hold: Hold, actual: Amounts, metering: Metering, origin: Origin
-) -> bool:
-    """End a call's hold at what it really used; above the hold, the breaker opens."""
-    with Journal(tx, hold.session_id, origin) as journal:
-        is_within_hold = ledger.settle(tx, journal, hold, actual, metering)
-        report_call(tx, journal, worker=hold.worker, is_within_hold=is_within_hold)
-        return is_within_hold
+class HoldEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a call's hold is to end; `actual` and `metering` are those of a settled one."""
+
+    hold: Hold
+    status: HoldStatus
+    origin: Origin
+    actual: Amounts = Amounts()
+    metering: Metering = Metering()
+    why: str = ""
 
 
-def release(tx: Transaction, hold: Hold, why: str, origin: Origin) -> None:
-    """End a hold for which nothing was done."""
-    with Journal(tx, hold.session_id, origin) as journal:
-        ledger.release(tx, journal, hold, why=why)
+def end_holds(tx: Transaction, session_id: str, ends: Sequence[HoldEnd]) -> None:
+    """End holds of one session in one transaction; see `write_ends`."""
+    with Journal(tx, session_id, ends[0].origin) as journal:
+        write_ends(tx, journal, ends)
 
 
-def forfeit(tx: Transaction, hold: Hold, why: str, origin: Origin) -> None:
-    """End a hold of which nobody knows what was done for it."""
-    with Journal(tx, hold.session_id, origin) as journal:
-        ledger.forfeit(tx, journal, hold, why=why)
+def write_ends(tx: Transaction, journal: Journal, ends: Sequence[HoldEnd]) -> None:
+    """End each hold as it says; a call above its hold opens the worker's breaker.
+
+    Raises:
+        CommandConflict: a hold has ended in another way.
+    """
+    origin = journal.origin
+    for end in ends:
+        journal.origin = end.origin
+        match end.status:
+            case HoldStatus.SETTLED:
+                is_within_hold = ledger.settle(tx, journal, end.hold, end.actual, end.metering)
+                worker = end.hold.worker
+                report_call(tx, journal, worker=worker, is_within_hold=is_within_hold)
+            case HoldStatus.RELEASED:
+                ledger.release(tx, journal, end.hold, why=end.why)
+            case _:
+                ledger.forfeit(tx, journal, end.hold, why=end.why)
+    journal.origin = origin

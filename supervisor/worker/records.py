@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,8 +17,8 @@ from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.rotation import (
     SYSTEM,
     SessionPlan,
-    adopt_or_rotate,
     is_due,
+    rotate_from,
     system_journal,
 )
 from supervisor.governance.session import Session
@@ -25,6 +26,7 @@ from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+from supervisor.worker.placing import HoldEnd, write_ends
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +134,7 @@ def _session_for_now(
 ) -> Session | None:
     if current is not None and is_due(current, origin.at):
         checkpoint_now(tx, worker=request.worker, session=current, label="rotation", origin=origin)
-    return adopt_or_rotate(tx, request.session, origin)
+    return rotate_from(tx, request.session, current, origin)
 
 
 def _record_skip(
@@ -164,10 +166,16 @@ def _record_skip(
         )
 
 
-def finish_tick(tx: Transaction, ending: Ending, origin: Origin) -> bool:
+def finish_tick(
+    tx: Transaction, ending: Ending, origin: Origin, ends: Sequence[HoldEnd] = ()
+) -> bool:
     """End a tick: its holds, its state, its outcome and the event, in one transaction.
 
-    Returns False, and changes nothing, where the tick has ended before.
+    `ends` are those of its holds that are not written yet; one that is still open after them is
+    forfeited. Returns False, and changes nothing, where the tick has ended before.
+
+    Raises:
+        CommandConflict: one of the holds has ended in another way.
     """
     now = to_us(origin.at)
     is_first = tx.run(
@@ -181,6 +189,7 @@ def finish_tick(tx: Transaction, ending: Ending, origin: Origin) -> bool:
     if not is_first:
         return False
     with Journal(tx, ending.session_id, origin) as journal:
+        write_ends(tx, journal, ends)
         ledger.forfeit_open(
             tx, journal, worker=ending.worker, tick=ending.tick, why=f"the tick {ending.outcome}"
         )

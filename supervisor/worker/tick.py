@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 
 from supervisor.errors import (
+    CommandConflict,
     ProviderFailed,
     Refusal,
     StoreUnavailable,
@@ -171,10 +172,11 @@ async def _record_end(
 ) -> None:
     """Write the tick's end, however long the store takes: nothing runs on without it."""
     ending = _ending(kernel, plan, ctx, verdict, began_s)
+    ends = ctx.calls.take_ends()
     while True:
         try:
-            # Behind the ends of its holds, in the order of calls: they share the fsync.
-            written = kernel.database.write(finish_tick, ending, ctx.calls.origin())
+            # Behind the ends that are on their way, in the order of calls: they share the fsync.
+            written = kernel.database.write(finish_tick, ending, ctx.calls.origin(), ends)
             await _flush(kernel, ctx)
             await written
             return
@@ -185,13 +187,22 @@ async def _record_end(
             if kernel.is_stopping:
                 return
             await anyio.sleep(_STORE_RETRY_S)
+        except CommandConflict as error:
+            # Somebody else has ended one of its holds, and nobody's end is written twice: the
+            # tick ends without these, and forfeits what is still open.
+            _say_not_ended(kernel, ctx, error)
+            ends = []
 
 
 async def _flush(kernel: Kernel, ctx: Context) -> None:
     try:
         await ctx.calls.flush()
     except StoreUnavailable as error:
-        kernel.log.error("hold_end_not_written", worker=ctx.name, tick=ctx.tick, error=str(error))
+        _say_not_ended(kernel, ctx, error)
+
+
+def _say_not_ended(kernel: Kernel, ctx: Context, error: SupervisorError) -> None:
+    kernel.log.error("hold_end_not_written", worker=ctx.name, tick=ctx.tick, error=str(error))
 
 
 def _ending(

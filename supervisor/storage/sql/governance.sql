@@ -1,7 +1,8 @@
 -- name: alarms
 SELECT
     (SELECT count(*) FROM kill_latches WHERE is_engaged = 1) AS latches,
-    (SELECT name FROM breakers WHERE name = :breaker) AS breaker
+    (SELECT name FROM breakers WHERE name = :breaker) AS breaker,
+    (SELECT at FROM ledger_clock WHERE id = 1) AS ledger_at
 
 -- name: engaged_latches
 SELECT scope, is_engaged, actor, why, at FROM kill_latches WHERE is_engaged = 1 ORDER BY scope

@@ -1,8 +1,6 @@
 -- The ledger's clock never goes back: a period that was left is not entered again.
--- name: tick_clock
-UPDATE ledger_clock SET at = CASE WHEN at < :now THEN :now ELSE at END
-WHERE id = 1
-RETURNING at
+-- name: set_clock
+UPDATE ledger_clock SET at = :now WHERE id = 1 AND at < :now
 
 -- name: clock
 SELECT at FROM ledger_clock WHERE id = 1
@@ -72,6 +70,7 @@ INSERT INTO holds (
     :id, :boot_id, :worker, :session_id, :tick, :model, :what, :account_ids, :placed_at,
     :cost_held, :tokens_held, :actions_held, 'open'
 )
+ON CONFLICT (id) DO NOTHING
 
 -- Only from the status that the caller knows: a hold ends once.
 -- name: turn_hold

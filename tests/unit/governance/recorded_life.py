@@ -16,14 +16,14 @@ from supervisor.governance.kill_switch import KillCommand, engage, release
 from supervisor.governance.rotation import SessionPlan, system_journal
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budget, Budgets, Unit
-from supervisor.ledger.holds import Hold, HoldRequest, Metering, find_hold
+from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering, find_hold
 from supervisor.ledger.periods import Period
 from supervisor.lifecycle import Life, begin_life
 from supervisor.maintenance.recovery import recover
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 from supervisor.worker import placing
-from supervisor.worker.placing import Granted
+from supervisor.worker.placing import Granted, HoldEnd
 from supervisor.worker.records import Ending, Skipped, Started, TickRequest, begin_tick, finish_tick
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -112,7 +112,18 @@ class RecordedLife:
     async def settle(self, hold: Hold, cost: int) -> None:
         actual = Amounts(cost=cost, tokens=60, actions=1)
         metering = Metering(input_tokens=50, output_tokens=10)
-        await self.store.write(placing.settle, hold, actual, metering, self.origin())
+        end = HoldEnd(
+            hold=hold,
+            status=HoldStatus.SETTLED,
+            origin=self.origin(),
+            actual=actual,
+            metering=metering,
+        )
+        await self.store.write(placing.end_holds, hold.session_id, [end])
+
+    async def end(self, hold: Hold, status: HoldStatus, why: str) -> None:
+        end = HoldEnd(hold=hold, status=status, origin=self.origin(), why=why)
+        await self.store.write(placing.end_holds, hold.session_id, [end])
 
     async def finish(self, worker: str, started: Started, outcome: Outcome = Outcome.OK) -> None:
         ending = Ending(
@@ -170,9 +181,9 @@ async def live_a_day(life: RecordedLife) -> None:
     await life.tick("triage", 3_000)
     started = await life.started("digest")
     released = await life.placed("digest", started, 9_000)
-    await life.store.write(placing.release, released, "not sent", life.origin())
+    await life.end(released, HoldStatus.RELEASED, "not sent")
     forfeited = await life.placed("digest", started, 7_000)
-    await life.store.write(placing.forfeit, forfeited, "no usage", life.origin())
+    await life.end(forfeited, HoldStatus.FORFEITED, "no usage")
     refused = await life.hold("digest", started, Amounts(cost=600_000, tokens=1, actions=1))
     assert isinstance(refused, Refusal)
     await life.placed("digest", started, 5_000)  # forfeited with its tick

@@ -205,6 +205,13 @@ def test_the_same_id_gives_the_first_hold_and_other_content_an_error(till: Till)
         till.reserve(101, hold_id="h")
 
 
+def test_the_same_id_gives_the_first_hold_also_on_an_account_that_it_has_filled(till: Till) -> None:
+    first = till.reserve(1_000_000, hold_id="h")
+    assert till.reserve(1_000_000, hold_id="h") == first
+    assert till.account().held == 1_000_000
+    assert till.account().free == 0
+
+
 def test_a_forfeited_hold_is_reconciled_to_what_it_cost(till: Till) -> None:
     hold = till.held(500_000)
     till.forfeit(hold)

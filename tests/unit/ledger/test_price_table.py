@@ -102,7 +102,7 @@ def test_fee_per_request_is_in_cost_and_worst_case() -> None:
 
 def test_reasoning_has_its_own_rate_where_the_vendor_has_one() -> None:
     rate = Fraction
-    rates = Rates(
+    rates = Rates.of(
         input=rate(2),
         output=rate(8),
         reasoning=rate(3),

@@ -40,7 +40,7 @@ def test_worst_case_is_the_dearest_tier_within_reach_at_the_dearest_cache_write(
 def test_tier_that_is_cheaper_does_not_lower_the_worst_case() -> None:
     def flat(above: int, usd: int) -> Rates:
         rate = Fraction(usd)
-        return Rates(
+        return Rates.of(
             above_input_tokens=above,
             input=rate,
             output=rate,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 import msgspec
 import pytest
 
 from supervisor import Context, Outcome
-from supervisor.events.log import Origin
+from supervisor.events.log import Origin, Recorded
 from supervisor.governance import kill_switch
 from supervisor.governance.audit import audit
 from supervisor.governance.kill_switch import KillCommand
@@ -274,3 +276,31 @@ async def _recover(bench: Bench) -> Findings:
     return await recover(
         bench.store, boot_id="boot-2", clock=bench.clock, timezone=UTC_ZONE, workers={"w"}
     )
+
+
+async def test_a_tick_ends_also_where_somebody_else_has_ended_its_hold(bench: Bench) -> None:
+    async def run(ctx: Context) -> None:
+        await ctx.model.complete("hello", max_tokens=1_000)
+        # Before the tick's own end is written: another daemon took this life for dead.
+        await recover(
+            bench.store, boot_id="other", clock=bench.clock, timezone=UTC_ZONE, workers={"w"}
+        )
+
+    assert (await tick(bench, run)).outcome is Outcome.OK
+    ends = await bench.events("hold_settled", "hold_forfeited", "cycle_recovered")
+    assert [event["kind"] for event in ends] == ["hold_forfeited", "cycle_recovered"]
+    await assert_sound(bench)
+
+
+async def test_a_call_and_its_tick_end_in_one_transaction(bench: Bench) -> None:
+    commits: list[list[str]] = []
+
+    def note(facts: Sequence[object]) -> None:
+        commits.append([fact.event.kind for fact in facts if isinstance(fact, Recorded)])
+
+    async def run(ctx: Context) -> None:
+        await ctx.model.complete("hello", max_tokens=1_000)
+
+    bench.store.listen(note)
+    await tick(bench, run)
+    assert commits[-1] == ["hold_settled", "cycle_completed"]

@@ -15,8 +15,7 @@ WHERE id IN (SELECT value FROM json_each(:ids))
             + CASE unit WHEN 'micro_usd' THEN :cost WHEN 'tokens' THEN :tokens ELSE :actions END
             <= limit_amount
     )
-RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
-    exhausted_at
+RETURNING id, unit, limit_amount, settled + held AS used, warned_at
 
 -- Takes a hold back from the accounts that it was placed on, where another one refused it.
 -- name: unhold_on_accounts
@@ -45,12 +44,12 @@ UPDATE accounts SET
         END
     )
 WHERE id IN (SELECT value FROM json_each(:ids))
-RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
-    exhausted_at
+RETURNING id, unit, limit_amount, settled + held AS used, warned_at
 
--- name: some_accounts
+-- Those that are used up; most of the time none is.
+-- name: spent_accounts
 SELECT id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
     exhausted_at
 FROM accounts
-WHERE id IN (SELECT value FROM json_each(:ids))
+WHERE id IN (SELECT value FROM json_each(:ids)) AND settled + held >= limit_amount
 ORDER BY id
