@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,7 @@ from supervisor.governance.rotation import (
 from supervisor.governance.session import Session
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
+from supervisor.maintenance.peers import Peers, living_peers
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 
@@ -57,6 +58,7 @@ async def recover(
     clock: Clock,
     timezone: ZoneInfo,
     workers: Collection[str],
+    peers: Peers | None = None,
 ) -> Findings:
     """Close every tick, hold and session that no living daemon owns (requirement R1).
 
@@ -64,10 +66,16 @@ async def recover(
     workers that the config no longer has are completed once their window is over. Page by page,
     so that nothing is left out and no transaction is long. Doing it again changes nothing.
 
+    `peers` says which other lives are over; without it all are, as where a lock lets in only one.
+
     Raises:
         StoreUnavailable: the store failed; what was closed stays closed.
     """
     total = Findings()
+    others = await database.read(living_peers, boot_id)
+    dead = peers.dead(others) if peers else [other.boot_id for other in others]
+    if dead:
+        await database.write(_bury, dead, clock.now())
     while True:
         origin = Origin(at=clock.now(), actor="recovery")
         found = await database.write(_recover_page, boot_id, origin, timezone)
@@ -76,6 +84,11 @@ async def recover(
             break
     closed = await database.write(_close_unowned, frozenset(workers), clock.now())
     return total + Findings(sessions=closed)
+
+
+def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
+    for boot_id in boot_ids:
+        tx.run("daemons.died", boot_id=boot_id, now=to_us(now))
 
 
 def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneInfo) -> Findings:

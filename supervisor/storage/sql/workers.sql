@@ -53,7 +53,9 @@ UPDATE workers SET ticks_since_checkpoint = 0 WHERE name = :name
 -- name: orphaned_ticks
 SELECT worker, number, session_id, boot_id, started_at
 FROM ticks
-WHERE outcome IS NULL AND boot_id <> :boot_id
+WHERE outcome IS NULL
+    AND boot_id <> :boot_id
+    AND boot_id NOT IN (SELECT boot_id FROM daemons WHERE stopped_at IS NULL)
 ORDER BY worker, number
 LIMIT :rows_max
 
@@ -61,7 +63,9 @@ LIMIT :rows_max
 SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
     tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
 FROM holds
-WHERE status = 'open' AND boot_id <> :boot_id
+WHERE status = 'open'
+    AND boot_id <> :boot_id
+    AND boot_id NOT IN (SELECT boot_id FROM daemons WHERE stopped_at IS NULL)
 ORDER BY id
 LIMIT :rows_max
 

@@ -24,6 +24,8 @@ from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budget, Budgets, Unit
 from supervisor.ledger.holds import HoldRequest
 from supervisor.ledger.periods import Period
+from supervisor.lifecycle import Life, begin_life
+from supervisor.maintenance.peers import SILENT_S, Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
@@ -113,10 +115,19 @@ class DeadLife:
         await self.store.write(finish_tick, ending, self.origin())
 
     async def recover(
-        self, *, boot_id: str = "new", workers: Collection[str] = ("a", "b")
+        self,
+        *,
+        boot_id: str = "new",
+        workers: Collection[str] = ("a", "b"),
+        peers: Peers | None = None,
     ) -> Findings:
         return await recover(
-            self.store, boot_id=boot_id, clock=self.clock, timezone=UTC_ZONE, workers=workers
+            self.store,
+            boot_id=boot_id,
+            clock=self.clock,
+            timezone=UTC_ZONE,
+            workers=workers,
+            peers=peers,
         )
 
     async def tick(self, worker: str, number: int) -> Tick:
@@ -316,3 +327,16 @@ async def test_sums_match_the_events(dead: DeadLife) -> None:
         if isinstance(fact.event, kinds.HoldForfeited)
     )
     assert told == (await sums(dead)).settled == 1_000
+
+
+async def test_what_a_living_daemon_has_in_flight_is_left_alone(
+    dead: DeadLife, clock: VirtualClock
+) -> None:
+    life = Life(boot_id="neighbour", pid=7, host="here", version="")
+    await dead.store.write(begin_life, life, ["a"], BUDGETS, dead.origin())
+    tick = await dead.begin("a", boot_id="neighbour")
+    await dead.hold(tick, boot_id="neighbour")
+    peers = Peers(host="here", clock=clock, runs=lambda _: True)
+    assert await dead.recover(peers=peers) == Findings()
+    clock.advance(SILENT_S)
+    assert await dead.recover(peers=peers) == Findings(ticks=1, holds=1)
