@@ -42,7 +42,8 @@ class Transaction(Protocol):
         ...
 
 
-#: A transaction is a plain function: it can't await, so it never spans a model call.
+#: A transaction is a plain function: it can't await, so it never spans a model call. It has no
+#: effect but through its transaction, as it is run again where its batch could not be committed.
 TransactionFunction: TypeAlias = Callable[Concatenate[Transaction, P], T]
 
 
