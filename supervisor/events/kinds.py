@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from supervisor.events import approval_kinds  # noqa: F401 - its kinds are among the leaves below
+from supervisor.events.event import Event
 
-import msgspec
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A past-tense fact. A state-bearing one fails closed: no record, no change of state."""
-
-    kind: ClassVar[str]
-    state_bearing: ClassVar[bool] = True
+#: Both are looked for here; the other kinds are too, as they are defined here.
+__all__ = ["KINDS", "Event"]
 
 
 # --- daemon
