@@ -90,7 +90,8 @@ class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
     """A proposal as stored; moments in microseconds since 1970 UTC.
 
     `open_until` is when it expires while it waits, and until when it may be executed once it is
-    approved. `grant_id` names the session grant that covers it.
+    approved. `code` says in a word why it was denied. `grant_id` names the session grant that
+    covers it.
     """
 
     id: str
@@ -103,6 +104,7 @@ class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     reason: str
     status: ProposalStatus
+    code: str
     why: str
     grant_id: str | None
     is_drawn: bool
@@ -117,6 +119,16 @@ class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def correlation_id(self) -> str:
         return f"{self.worker}#{self.tick}"
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a proposal ended: in one word and in a sentence."""
+
+    code: str = ""
+    why: str = ""
+
+
+_NO_ENDING = Ending()
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +178,7 @@ def move_proposal(
     to: ProposalStatus,
     *,
     now: int,
-    why: str = "",
+    ending: Ending = _NO_ENDING,
     open_until: int | None = None,
 ) -> bool:
     """Move a proposal if it still stands where it stood, and return whether it did."""
@@ -176,7 +188,8 @@ def move_proposal(
         id=proposal.id,
         before=proposal.status,
         status=to,
-        why=why,
+        code=ending.code,
+        why=ending.why,
         open_until=proposal.open_until if open_until is None else open_until,
         ended_at=now if not PROPOSAL_MOVES[to] else None,
     )

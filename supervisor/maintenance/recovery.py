@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import Clock, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.rotation import (
     SYSTEM,
     close_session,
@@ -26,6 +27,7 @@ from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 
 _PAGE_ROWS = 200
+_LEFT_OPEN = "left open by a life that ended"
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +103,8 @@ def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneI
     loose = tx.rows("workers.orphaned_holds", Hold, boot_id=boot_id, rows_max=_PAGE_ROWS)
     for hold in loose:
         with _journal(tx, hold.session_id, origin, timezone) as journal:
-            ledger.forfeit(tx, journal, hold, why="left open by a life that ended")
+            ledger.forfeit(tx, journal, hold, why=_LEFT_OPEN)
+            fail_forfeited(tx, journal, [hold], why=_LEFT_OPEN)
     return Findings(holds=len(loose))
 
 
@@ -121,6 +124,7 @@ def _recover_tick(tx: Transaction, tick: _Tick, origin: Origin, timezone: ZoneIn
         holds = tx.rows("ledger.open_holds_of_tick", Hold, worker=tick.worker, tick=tick.number)
         for hold in holds:
             ledger.forfeit(tx, journal, hold, why=why)
+        fail_forfeited(tx, journal, holds, why=why)
         tx.run("workers.recovered", name=tick.worker, now=now)
         journal.add(
             kinds.CycleRecovered(worker=tick.worker, tick=tick.number, boot_id=tick.boot_id)

@@ -1,21 +1,22 @@
 -- name: proposal
-SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, why, grant_id,
-    is_drawn, hold_id, proposed_at, open_until
+SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
+    grant_id, is_drawn, hold_id, proposed_at, open_until
 FROM proposals
 WHERE id = :id
 
 -- name: propose
 INSERT INTO proposals (
-    id, worker, session_id, tick, action, resource, content, risk, tier, step, reason, status, why,
-    proposed_at, open_until, ended_at
+    id, worker, session_id, tick, action, resource, content, risk, tier, step, reason, status,
+    code, why, proposed_at, open_until, ended_at
 ) VALUES (
     :id, :worker, :session_id, :tick, :action, :resource, :content, :risk, :tier, :step, :reason,
-    :status, :why, :now, :open_until, :ended_at
+    :status, :code, :why, :now, :open_until, :ended_at
 )
 
 -- Compare-and-set: of several that move one proposal, one does.
 -- name: move_proposal
-UPDATE proposals SET status = :status, why = :why, open_until = :open_until, ended_at = :ended_at
+UPDATE proposals SET
+    status = :status, code = :code, why = :why, open_until = :open_until, ended_at = :ended_at
 WHERE id = :id AND status = :before AND hold_id IS NULL
 
 -- name: cover_proposal
@@ -29,12 +30,12 @@ WHERE id = :id AND status = 'approved' AND hold_id IS NULL
 -- name: end_execution
 UPDATE proposals SET status = :status, why = :why, ended_at = :now
 WHERE hold_id = :hold_id AND status = 'approved'
-RETURNING id, worker, session_id, tick, content, risk, tier, step, reason, status, why, grant_id,
-    is_drawn, hold_id, proposed_at, open_until
+RETURNING id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
+    grant_id, is_drawn, hold_id, proposed_at, open_until
 
 -- name: approved_of_worker
-SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, why, grant_id,
-    is_drawn, hold_id, proposed_at, open_until
+SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
+    grant_id, is_drawn, hold_id, proposed_at, open_until
 FROM proposals
 WHERE worker = :worker AND status = 'approved' AND hold_id IS NULL AND open_until >= :now
 ORDER BY proposed_at, id
@@ -43,8 +44,8 @@ LIMIT :rows_max
 -- What waited in vain: steered and not proposed again, or approved and not executed. One that has
 -- a ticket is not here before the ticket has ended.
 -- name: stale_proposals
-SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, why, grant_id,
-    is_drawn, hold_id, proposed_at, open_until
+SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
+    grant_id, is_drawn, hold_id, proposed_at, open_until
 FROM proposals
 WHERE status IN ('pending', 'approved') AND hold_id IS NULL AND open_until < :now
     AND NOT EXISTS (

@@ -20,6 +20,7 @@ CREATE TABLE proposals (
     status TEXT COLLATE "C" NOT NULL CHECK (
         status IN ('pending', 'approved', 'denied', 'expired', 'executed', 'failed')
     ),
+    code TEXT COLLATE "C" NOT NULL DEFAULT '',
     why TEXT COLLATE "C" NOT NULL DEFAULT '',
     grant_id TEXT COLLATE "C",
     is_drawn BIGINT NOT NULL DEFAULT 0,

@@ -20,6 +20,7 @@ CREATE TABLE proposals (
     status TEXT NOT NULL CHECK (
         status IN ('pending', 'approved', 'denied', 'expired', 'executed', 'failed')
     ),
+    code TEXT NOT NULL DEFAULT '',
     why TEXT NOT NULL DEFAULT '',
     grant_id TEXT,
     is_drawn INTEGER NOT NULL DEFAULT 0,
