@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
@@ -30,6 +31,7 @@ from supervisor.lifecycle import (
     keep_fixed,
     record_reload,
 )
+from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
@@ -105,7 +107,10 @@ class Daemon:
             stop_file=loaded.state_dir / STOP_NAME,
             log=self._log,
             on_stop=partial(self.request_stop, in_a_hurry=True),
-            on_change=self._workforce.wake_all,
+            on_change=self._on_change,
+        )
+        self._approvals = ApprovalSweep(
+            self._database, self._clock, self._log, lambda: self._loaded, self._workforce.call
         )
         self.loop_lag = LoopLag(
             database=self._database,
@@ -114,6 +119,11 @@ class Daemon:
             timezone=loaded.timezone,
             warn_s=section.loop_block_warn_s,
         )
+
+    def _on_change(self) -> None:
+        """Look at what somebody else may have written: a release, a decision on a ticket."""
+        self._workforce.wake_all()
+        self._approvals.look()
 
     @property
     def state(self) -> str:
@@ -169,7 +179,7 @@ class Daemon:
             tasks.start_soon(self.kill_watch.run)
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
             try:
-                outcome = (await run_tick(self.kernel, plan)).outcome
+                outcome = (await run_tick(self.kernel, plan, is_called=True)).outcome
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
                 outcome = Outcome.FAILED
@@ -217,6 +227,7 @@ class Daemon:
             self._workforce.start(supervision, plan)
         supervision.start(self._child("heartbeat", heartbeat.run))
         supervision.start(self._child("recovery", self._recover_on_schedule))
+        supervision.start(self._child("approvals", self._approvals.run))
         self._manager.notify("READY=1")
         await self._stop_asked.wait()
         await self._drain(supervision, heartbeat)
@@ -248,6 +259,7 @@ class Daemon:
             kill_watch=self.kill_watch,
             loop_lag=self.loop_lag,
             ids=RandomIds(),
+            approvals=self._approvals,
             is_ready=lambda: self._is_ready,
             loaded=lambda: self._loaded,
         )
@@ -279,11 +291,9 @@ class Daemon:
             timezone=self._loaded.timezone,
             workers=set(self._loaded.config.worker),
         )
-        self.metrics.show_recovery(ticks=found.ticks, holds=found.holds, sessions=found.sessions)
+        self.metrics.show_recovery(**msgspec.structs.asdict(found))
         if found != Findings():
-            self._log.warning(
-                "recovered", ticks=found.ticks, holds=found.holds, sessions=found.sessions
-            )
+            self._log.warning("recovered", **msgspec.structs.asdict(found))
 
     async def _obey_signals(self, tasks: TaskGroup, supervision: Supervision | None) -> None:
         wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

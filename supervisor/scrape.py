@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from supervisor.clock import from_us
+from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breakers import Breaker
 from supervisor.governance.kill_switch import Latch, engaged
 from supervisor.governance.session import Session
@@ -27,6 +28,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     latches: Sequence[Latch]
     breakers: Sequence[Breaker]
     sessions: Sequence[Session]
+    approvals: Backlog
+    now: datetime
 
 
 def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
@@ -38,6 +41,8 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         latches=engaged(tx),
         breakers=tx.rows("governance.breakers", Breaker),
         sessions=tx.rows("sessions.open_ones", Session),
+        approvals=read_backlog(tx),
+        now=now,
     )
 
 
@@ -50,6 +55,8 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     kinds = [latch.scope.partition(":")[0] for latch in gauges.latches]
     for kind in ("system", "worker", "session"):
         metrics.kill_engaged.labels(kind).set(kinds.count(kind))
+    metrics.approvals_pending.set(gauges.approvals.pending)
+    metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
     for breaker in gauges.breakers:
         metrics.show_breaker(breaker.name, breaker.state)
     metrics.session_started.clear()

@@ -26,3 +26,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Database]:
     database = await open_database("sqlite", state_dir=tmp_path, now_us=to_us(START))
     yield database
     await database.close()
+
+
+@pytest.fixture
+def database(store: Database) -> Database:
+    """The same; in tests/contract it is one of either kind."""
+    return store

@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-#: A year of seconds, so that no moment leaves the calendar; 1e15, so that sums fit any store's
-#: integer; and 1e9 USD, which are as many micro-USD.
-_SECONDS_MAX = 366.0 * 86_400.0
-_COUNT_MAX = 10**15
-_USD_MAX = 1e9
-
-Seconds = Annotated[float, Meta(gt=0, le=_SECONDS_MAX)]
-Usd = Annotated[float, Meta(ge=0, le=_USD_MAX)]
-Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)]
-Positive = Annotated[int, Meta(ge=1, le=_COUNT_MAX)]
-
-
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
+from supervisor.config.bounds import Count, Positive, Seconds, Usd
+from supervisor.config.bounds import Section as _Section
+from supervisor.config.policy_sections import PolicySection
 
 
 class SupervisorSection(_Section, frozen=True, kw_only=True):
@@ -48,6 +36,7 @@ class SessionSection(_Section, frozen=True, kw_only=True):
     max_cost_usd: Usd = 0.50
     max_actions: Count = 500
     checkpoint_every: Positive = 12
+    execution_mode: Literal["live", "dry_run"] = "live"
 
 
 class SpendSection(_Section, frozen=True, kw_only=True):
@@ -135,3 +124,4 @@ class Config(_Section, frozen=True, kw_only=True):
     log: LogSection = LogSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
+    policy: PolicySection = PolicySection()

@@ -13,6 +13,8 @@ from supervisor.governance.proposals import Proposal
 
 #: How many of a session's last actions its patterns look at (governance.md).
 RECENT_MAX = 10
+#: Where other distributions register an assessor of their own.
+ASSESSORS = "supervisor.risk_assessors"
 
 
 class Risk(StrEnum):

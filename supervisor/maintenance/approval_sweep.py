@@ -10,6 +10,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from supervisor.clock import Clock, from_us, iso, to_us
+from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.events import approval_kinds
 from supervisor.events.log import Origin
@@ -95,7 +96,7 @@ def _end(tx: Transaction, proposal: StoredProposal, origin: Origin, timezone: Zo
 
 
 class ApprovalSweep:
-    """Sweeps every `every_s` seconds and whenever somebody else has written into the store.
+    """Sweeps every `sweep_every_s` and whenever somebody else has written into the store.
 
     A worker is called once for each decision: one that a gate refuses then is woken again when
     the gate changes, and one that is called by a later life of the daemon is called by that one.
@@ -103,19 +104,16 @@ class ApprovalSweep:
 
     def __init__(
         self,
-        *,
         database: Database,
         clock: Clock,
         log: FilteringBoundLogger,
-        timezone: ZoneInfo,
-        every_s: Callable[[], float],
+        loaded: Callable[[], Loaded],
         call: Callable[[str], None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
-        self._timezone = timezone
-        self._every_s = every_s
+        self._loaded = loaded
         self._call = call
         self._asked = anyio.Event()
         self._called: set[str] = set()
@@ -129,7 +127,7 @@ class ApprovalSweep:
         while True:
             self._asked = anyio.Event()
             await self.once()
-            with anyio.move_on_after(self._every_s()):
+            with anyio.move_on_after(self._loaded().config.policy.sweep_every_s):
                 await self._asked.wait()
 
     async def once(self) -> None:
@@ -137,7 +135,8 @@ class ApprovalSweep:
         try:
             # A read first: most of the time nothing is over, and a write costs a sync.
             if await self._database.read(_is_due, to_us(self._clock.now())):
-                swept = await sweep(self._database, clock=self._clock, timezone=self._timezone)
+                timezone = self._loaded().timezone
+                swept = await sweep(self._database, clock=self._clock, timezone=timezone)
                 self._log.info("swept", tickets=swept.tickets, proposals=swept.proposals)
             unnoticed = await self._database.read(_unnoticed)
         except StoreUnavailable as error:

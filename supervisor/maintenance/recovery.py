@@ -22,6 +22,7 @@ from supervisor.governance.rotation import (
 from supervisor.governance.session import Session
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
+from supervisor.maintenance.approval_sweep import sweep
 from supervisor.maintenance.peers import Peers, living_peers
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
@@ -36,12 +37,14 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     ticks: int = 0
     holds: int = 0
     sessions: int = 0
+    tickets: int = 0
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
             ticks=self.ticks + other.ticks,
             holds=self.holds + other.holds,
             sessions=self.sessions + other.sessions,
+            tickets=self.tickets + other.tickets,
         )
 
 
@@ -65,8 +68,9 @@ async def recover(
     """Close every tick, hold and session that no living daemon owns (requirement R1).
 
     Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Sessions of
-    workers that the config no longer has are completed once their window is over. Page by page,
-    so that nothing is left out and no transaction is long. Doing it again changes nothing.
+    workers that the config no longer has are completed once their window is over. Overdue tickets
+    expire. Page by page, so that nothing is left out and no transaction is long. Doing it again
+    changes nothing.
 
     `peers` says which other lives are over; without it all are, as where a lock lets in only one.
 
@@ -85,7 +89,8 @@ async def recover(
         if found == Findings():
             break
     closed = await database.write(_close_unowned, frozenset(workers), clock.now())
-    return total + Findings(sessions=closed)
+    swept = await sweep(database, clock=clock, timezone=timezone)
+    return total + Findings(sessions=closed, tickets=swept.tickets)
 
 
 def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:

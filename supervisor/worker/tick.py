@@ -85,7 +85,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool) -> TickRequest:
+def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
     return TickRequest(
         boot_id=kernel.boot_id,
         session=plan.session,
