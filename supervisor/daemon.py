@@ -259,7 +259,7 @@ class Daemon:
             kill_watch=self.kill_watch,
             loop_lag=self.loop_lag,
             ids=RandomIds(),
-            approvals=self._approvals,
+            on_decision=self._approvals.look,
             is_ready=lambda: self._is_ready,
             loaded=lambda: self._loaded,
         )

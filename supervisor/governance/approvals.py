@@ -180,11 +180,11 @@ def not_open(ticket: Ticket) -> IllegalMove:
     if ticket.status is TicketStatus.EXPIRED:
         what += f": nobody decided before {iso(from_us(ticket.deadline_at))}"
     elif ticket.decided_at is not None:
-        what += f" by {ticket.decided_by} since {iso(from_us(ticket.decided_at))}"
+        what += f" ({ticket.decided_by}, {iso(from_us(ticket.decided_at))})"
     return IllegalMove(
         subject=f"ticket {ticket.id}",
-        what=f"{what}; a ticket is decided once",
-        fix="let the worker propose it again",
+        what=f"{what}; a ticket is decided once, before its deadline",
+        fix="for another decision the agent has to propose it again",
     )
 
 

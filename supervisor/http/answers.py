@@ -20,7 +20,6 @@ from supervisor.governance.kill_switch import KillCommand, Latched
 from supervisor.governance.status import Surroundings, known_workers, read_status
 from supervisor.ids import IdSource
 from supervisor.lock import running_holder
-from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
@@ -42,6 +41,10 @@ class Tickets(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool
 
 
+def _nobody_is_called() -> None:
+    """Stand in for the daemon's sweep, which calls workers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """Every answer, made of the daemon's parts; a state change goes through the store."""
@@ -55,9 +58,9 @@ class Answers:
     heartbeat: Heartbeat
     kill_watch: KillWatch
     loop_lag: LoopLag
-    approvals: ApprovalSweep
     is_ready: Callable[[], bool]
     loaded: Callable[[], Loaded]
+    on_decision: Callable[[], None] = _nobody_is_called
 
     async def why_not_ready(self) -> str:
         """Return why the daemon can't work, empty if it can: recovered, and the store writable."""
@@ -144,7 +147,7 @@ class Answers:
         act = approvals.approve if is_approval else approvals.deny
         origin = self._origin(actor, command_id)
         decided = await self.database.write(act, command, origin, terms)
-        self.approvals.look()
+        self.on_decision()
         if isinstance(decided, SupervisorError):
             raise decided
         return decided

@@ -23,6 +23,7 @@ from supervisor.ledger.periods import Period
 from supervisor.maintenance.approval_sweep import Swept, sweep
 from supervisor.storage.database import Database, Transaction
 from supervisor.worker.context import Context
+from supervisor.worker.records import Started, TickRequest, begin_tick
 from supervisor.worker.tick import TickEnd, run_tick
 from tests.unit.worker.conftest import Bench
 
@@ -94,6 +95,34 @@ class PolicyBench(Bench):
         """Let a worker's tick do `work`, however it ends."""
         self.clock.advance(1)
         return await run_tick(self.kernel, await self.plan(work, name=name))
+
+    async def dry_tick(self, work: Callable[[Context], Awaitable[T]]) -> T:
+        """Let a tick of another worker do `work` in a session that is a dry run."""
+        done: list[T] = []
+
+        async def run(ctx: Context) -> None:
+            done.append(await work(ctx))
+
+        plan = await self.plan(run, name="dry")
+        session = msgspec.structs.replace(plan.session, execution_mode="dry_run")
+        await run_tick(self.kernel, replace(plan, session=session))
+        return done[0]
+
+    async def abandon(self, work: Callable[[Context], Awaitable[None]]) -> None:
+        """Begin a tick, let it do `work`, and leave it as a kill -9 does: without its end."""
+        plan = await self.plan(work)
+        request = TickRequest(
+            boot_id=self.kernel.boot_id,
+            session=plan.session,
+            budgets=self.kernel.policy.budgets,
+            model=plan.model,
+            is_free=False,
+        )
+        origin = Origin(at=self.clock.now(), actor="worker:w")
+        begun = await self.store.write(begin_tick, request, origin)
+        assert isinstance(begun, Started)
+        ctx = Context(self.kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
+        await work(ctx)
 
     def order(self, ticket: str, scope: Scope | None = None) -> DecideCommand:
         return DecideCommand(ticket=ticket, why="looked at it", for_session=scope)

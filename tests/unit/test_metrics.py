@@ -197,6 +197,7 @@ def test_what_recovery_found_is_counted_by_finding(metrics: Metrics) -> None:
 @pytest.mark.parametrize("kind", kinds.KINDS.values(), ids=kinds.KINDS.keys())
 def test_every_kind_of_event_can_be_followed(metrics: Metrics, kind: type[kinds.Event]) -> None:
     values: dict[object, object] = {str: "x", int: 1, float: 0.5, tuple[str, ...]: ("x",)}
+    values |= {bool: True, int | None: 1}
     fields = msgspec.structs.fields(kind)
     commit(metrics, kind(**{field.name: values[field.type] for field in fields}))
     assert value(metrics, "supervisor_events_total", kind=kind.kind) == 1
