@@ -17,7 +17,9 @@ from supervisor.governance.proposals import (
     StoredProposal,
     find_proposal,
 )
+from supervisor.governance.risk import Risk, SessionRiskRules
 from supervisor.governance.session_grants import draw, find_grant
+from supervisor.governance.session_risk import count_action
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.holds import Hold, HoldRequest
@@ -27,19 +29,29 @@ _AGAIN = "propose it again under another command id"
 
 
 def begin_execution(
-    tx: Transaction, request: HoldRequest, proposal_id: str, budgets: Budgets, origin: Origin
+    tx: Transaction,
+    request: HoldRequest,
+    proposal_id: str,
+    budgets: Budgets,
+    rules: SessionRiskRules,
+    origin: Origin,
 ) -> Hold | Refusal:
     """Pass every gate, take the approved proposal, and hold what it may cost, or do none of it.
 
-    What is held is what was proposed, whatever `request` says.
+    What is held is what was proposed, whatever `request` says. What a person has approved is
+    counted in its session's risk here; what the policy approved was counted then.
     """
     situation = look(tx, worker=request.worker, now=origin.at)
     with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
         if refusal is None:
             taken = _take(tx, journal, request, proposal_id, budgets)
-            if isinstance(taken, Hold):
-                return taken
+            if not isinstance(taken, Refusal):
+                hold, stored = taken
+                if not stored.is_counted:
+                    action, risk = stored.proposal.action, Risk(stored.risk)
+                    count_action(tx, journal, rules, action, risk)
+                return hold
             refusal = taken
         if isinstance(refusal, BudgetExceeded):
             ledger.record_exhaustion(tx, journal, refusal)
@@ -50,7 +62,7 @@ def begin_execution(
 
 def _take(
     tx: Transaction, journal: Journal, request: HoldRequest, proposal_id: str, budgets: Budgets
-) -> Hold | Refusal:
+) -> tuple[Hold, StoredProposal] | Refusal:
     now = to_us(journal.origin.at)
     stored = find_proposal(tx, proposal_id)
     assert stored is not None, f"proposal {proposal_id} was approved and is gone"
@@ -71,7 +83,7 @@ def _take(
     journal.add(
         approval_kinds.ExecutionStarted(proposal=stored.id, hold=hold.id, action=proposal.action)
     )
-    return hold
+    return hold, stored
 
 
 def _why_not(

@@ -91,7 +91,8 @@ class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
 
     `open_until` is when it expires while it waits, and until when it may be executed once it is
     approved. `code` says in a word why it was denied. `grant_id` names the session grant that
-    covers it.
+    covers it, `is_drawn` says whether it is drawn from it, `is_counted` whether it is in its
+    session's risk.
     """
 
     id: str
@@ -108,6 +109,7 @@ class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     grant_id: str | None
     is_drawn: bool
+    is_counted: bool
     hold_id: str | None
     proposed_at: int
     open_until: int

@@ -38,7 +38,7 @@ from supervisor.governance.proposals import (
 )
 from supervisor.governance.risk import Assessment, Risk, SessionRisk, completes
 from supervisor.governance.session_grants import SessionGrant, draw_any
-from supervisor.governance.session_risk import count_action, session_risk
+from supervisor.governance.session_risk import count_action, escalate, session_risk
 from supervisor.storage.database import Transaction
 
 _REASONING_MAX = 500
@@ -135,7 +135,8 @@ def _make(
     situation: Situation,
 ) -> Standing:
     risk = session_risk(tx, request.session_id)
-    ruling = _ruling(tx, request, judgement, policy, situation, risk)
+    at = _circumstances(tx, request, judgement, policy, situation, risk)
+    ruling = rule_on(policy, request.proposal, judgement.route, at)
     journal.add(_made(request))
     journal.add(
         approval_kinds.RiskAssessed(
@@ -147,37 +148,31 @@ def _make(
     )
     grant = None
     if ruling.way in (Way.ASK, Way.DRAFT):
-        now = to_us(journal.origin.at)
-        grant = draw_any(tx, request.session_id, request.proposal, now)
+        grant = draw_any(tx, request.session_id, request.proposal, to_us(journal.origin.at))
     stored = _store(tx, journal, request, judgement, ruling, policy)
-    if ruling.way in (Way.APPROVE, Way.ASK, Way.DRAFT):
-        count_action(
-            tx,
-            journal,
-            policy.session_risk,
-            risk,
-            action=request.proposal.action,
-            risk=judgement.assessment.risk,
-        )
+    if ruling.way is Way.APPROVE:
+        count_action(tx, journal, policy.session_risk, stored.proposal.action, Risk(stored.risk))
+    elif at.pattern and ruling.way in (Way.ASK, Way.DRAFT):
+        escalate(tx, journal, at.pattern)
     if grant is not None:
         return _approve_by_grant(tx, journal, stored, grant, policy)
     return _follow(tx, journal, stored, ruling, policy)
 
 
-def _ruling(
+def _circumstances(
     tx: Transaction,
     request: ProposalRequest,
     judgement: Judgement,
     policy: ActionPolicy,
     situation: Situation,
     risk: SessionRisk,
-) -> Ruling:
+) -> Circumstances:
     action = request.proposal.action
     holds = judgement.condition_holds
     if holds and risk.level is not judgement.seen:
         holds = False  # the session's risk has risen since the tree was asked
     session = situation.session
-    at = Circumstances(
+    return Circumstances(
         risk=judgement.assessment.risk,
         session=risk,
         pattern=tuple(completes(policy.session_risk, risk, action) or ()),
@@ -186,7 +181,6 @@ def _ruling(
         denied_by=judgement.denied_by,
         steered=_steered(tx, request.session_id, action),
     )
-    return rule_on(policy, request.proposal, judgement.route, at)
 
 
 def _steered(tx: Transaction, session_id: str, action: str) -> int:
@@ -237,6 +231,7 @@ def _store(
         status=_STATUSES.get(ruling.way, ProposalStatus.PENDING),
         code=ruling.code,
         why=ruling.why if is_denied else "",
+        is_counted=int(is_approved),
         now=now,
         open_until=now + round(open_s * 1_000_000),
         ended_at=now if is_denied else None,
@@ -325,6 +320,8 @@ def _approve_by_grant(
     now = to_us(journal.origin.at)
     approve_proposal(tx, stored, now, now + round(policy.approval_valid_s * 1_000_000))
     tx.run("approvals.cover_proposal", id=stored.id, grant_id=grant.id, is_drawn=1)
+    tx.run("approvals.counted", id=stored.id)
+    count_action(tx, journal, policy.session_risk, stored.proposal.action, Risk(stored.risk))
     why = f"allowed for the session by {grant.granted_by}"
     journal.add(_granted(stored, by=grant.granted_by, why=why, ticket=ticket, grant=grant.id))
     found = find_proposal(tx, stored.id)

@@ -58,7 +58,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 class Assessor(Protocol):
     """Assesses a proposal; another one is named in the config by its entry point."""
 
-    def __call__(self, proposal: Proposal, *, is_known_asset: bool) -> Assessment:
+    def __call__(self, proposal: Proposal, /, *, is_known_asset: bool) -> Assessment:
         """Return the risk; an exception counts as high."""
         ...
 

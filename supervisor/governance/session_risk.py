@@ -32,16 +32,28 @@ def session_risk(tx: Transaction, session_id: str) -> SessionRisk:
 
 
 def count_action(
+    tx: Transaction, journal: Journal, rules: SessionRiskRules, action: str, risk: Risk
+) -> None:
+    """Add one action to the risk of the journal's session; an escalation is an event."""
+    before = session_risk(tx, journal.session_id)
+    after = accumulated(rules, before, action, risk)
+    _keep(tx, journal, before, after, tuple(completes(rules, before, action) or ()))
+
+
+def escalate(tx: Transaction, journal: Journal, pattern: tuple[str, ...]) -> None:
+    """Make the risk of the journal's session high: an action was tried that completes a pattern."""
+    before = session_risk(tx, journal.session_id)
+    after = msgspec.structs.replace(before, level=Risk.HIGH)
+    _keep(tx, journal, before, after, pattern)
+
+
+def _keep(
     tx: Transaction,
     journal: Journal,
-    rules: SessionRiskRules,
     before: SessionRisk,
-    *,
-    action: str,
-    risk: Risk,
-) -> SessionRisk:
-    """Add one action to its session's risk; an escalation is an event."""
-    after = accumulated(rules, before, action, risk)
+    after: SessionRisk,
+    pattern: tuple[str, ...],
+) -> None:
     tx.run(
         "approvals.set_session_risk",
         session_id=journal.session_id,
@@ -49,13 +61,10 @@ def count_action(
         level=after.level,
         recent=msgspec.json.encode(after.recent).decode(),
     )
-    if after.level is not before.level:
-        journal.add(
-            approval_kinds.SessionRiskEscalated(
-                before=before.level,
-                after=after.level,
-                points=after.points,
-                pattern=tuple(completes(rules, before, action) or ()),
-            )
+    if after.level is before.level:
+        return
+    journal.add(
+        approval_kinds.SessionRiskEscalated(
+            before=before.level, after=after.level, points=after.points, pattern=pattern
         )
-    return after
+    )

@@ -210,6 +210,7 @@ class Calls:
                 request,
                 proposal_id,
                 self._kernel.policy.budgets,
+                self._kernel.policy.actions.session_risk,
                 self.origin(proposal_id),
             )
         if isinstance(hold, Refusal):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -30,8 +30,17 @@ from tests.unit.worker.conftest import Bench
 T = TypeVar("T")
 UTC_ZONE = ZoneInfo("UTC")
 TERMS = Terms(timezone=UTC_ZONE, approval_valid_s=86_400.0)
-#: Sure enough, and of a known asset: a low risk.
-SURE = {"score": 0.9, "resource": "issue:7"}
+
+
+class Sure(TypedDict):
+    """What makes a proposal a low risk."""
+
+    score: float
+    resource: str
+
+
+#: Sure enough, and of a known asset.
+SURE: Sure = {"score": 0.9, "resource": "issue:7"}
 
 
 def policy_of(**lists: tuple[str, ...]) -> ActionPolicy:

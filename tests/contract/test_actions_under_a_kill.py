@@ -113,7 +113,9 @@ async def every_answer(bench: PolicyBench, reached: Reached) -> list[object]:
     call = hold_request(reached, f"{reached.worker}#late")
     return [
         await write(propose, asked, policy, UTC_ZONE, origin()),
-        await write(begin_execution, execution, reached.approved, budgets, origin()),
+        await write(
+            begin_execution, execution, reached.approved, budgets, policy.session_risk, origin()
+        ),
         await write(place, call, None, budgets, origin()),
         await bench.approve(reached.ticket),
     ]

@@ -156,8 +156,11 @@ async def test_an_execution_in_flight_is_not_swept(policy_bench: PolicyBench) ->
 async def test_recovery_closes_the_execution_of_a_dead_life_and_nobody_repeats_it(
     policy_bench: PolicyBench,
 ) -> None:
+    kept: list[object] = []  # else it would be collected, which ends it
+
     async def dies(ctx: Context) -> None:
-        await (await ctx.propose("note", command_id="n", cost_usd=0.02, **SURE)).__aenter__()
+        kept.append(await ctx.propose("note", command_id="n", cost_usd=0.02, **SURE))
+        await kept[0].__aenter__()  # type: ignore[attr-defined] # it is an answer
 
     await policy_bench.abandon(dies)
     found = await recover(

@@ -34,6 +34,7 @@ def _insert(tx: Transaction, status: ProposalStatus) -> None:
         status=status,
         code="",
         why="",
+        is_counted=0,
         now=1,
         open_until=10,
         ended_at=1 if status in _ENDED else None,

@@ -1,16 +1,16 @@
 -- name: proposal
 SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
-    grant_id, is_drawn, hold_id, proposed_at, open_until
+    grant_id, is_drawn, is_counted, hold_id, proposed_at, open_until
 FROM proposals
 WHERE id = :id
 
 -- name: propose
 INSERT INTO proposals (
     id, worker, session_id, tick, action, resource, content, risk, tier, step, reason, status,
-    code, why, proposed_at, open_until, ended_at
+    code, why, is_counted, proposed_at, open_until, ended_at
 ) VALUES (
     :id, :worker, :session_id, :tick, :action, :resource, :content, :risk, :tier, :step, :reason,
-    :status, :code, :why, :now, :open_until, :ended_at
+    :status, :code, :why, :is_counted, :now, :open_until, :ended_at
 )
 
 -- Compare-and-set: of several that move one proposal, one does.
@@ -22,20 +22,23 @@ WHERE id = :id AND status = :before AND hold_id IS NULL
 -- name: cover_proposal
 UPDATE proposals SET grant_id = :grant_id, is_drawn = :is_drawn WHERE id = :id
 
+-- name: counted
+UPDATE proposals SET is_counted = 1 WHERE id = :id
+
 -- Takes an approved proposal for its one execution.
 -- name: take_proposal
-UPDATE proposals SET hold_id = :hold_id
+UPDATE proposals SET hold_id = :hold_id, is_counted = 1
 WHERE id = :id AND status = 'approved' AND hold_id IS NULL
 
 -- name: end_execution
 UPDATE proposals SET status = :status, why = :why, ended_at = :now
 WHERE hold_id = :hold_id AND status = 'approved'
 RETURNING id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
-    grant_id, is_drawn, hold_id, proposed_at, open_until
+    grant_id, is_drawn, is_counted, hold_id, proposed_at, open_until
 
 -- name: approved_of_worker
 SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
-    grant_id, is_drawn, hold_id, proposed_at, open_until
+    grant_id, is_drawn, is_counted, hold_id, proposed_at, open_until
 FROM proposals
 WHERE worker = :worker AND status = 'approved' AND hold_id IS NULL AND open_until >= :now
 ORDER BY proposed_at, id
@@ -45,7 +48,7 @@ LIMIT :rows_max
 -- a ticket is not here before the ticket has ended.
 -- name: stale_proposals
 SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
-    grant_id, is_drawn, hold_id, proposed_at, open_until
+    grant_id, is_drawn, is_counted, hold_id, proposed_at, open_until
 FROM proposals
 WHERE status IN ('pending', 'approved') AND hold_id IS NULL AND open_until < :now
     AND NOT EXISTS (

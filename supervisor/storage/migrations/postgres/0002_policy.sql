@@ -2,7 +2,8 @@
 -- Moments (*_at, open_until) are microseconds since 1970 UTC. Costs are micro-USD.
 
 -- An action that an agent wants to take; the id is its command id. `open_until` is when it expires
--- while it waits, and until when it may be executed once it is approved.
+-- while it waits, and until when it may be executed once it is approved. `is_counted` says whether
+-- it is in its session's risk yet.
 CREATE TABLE proposals (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     worker TEXT COLLATE "C" NOT NULL,
@@ -24,6 +25,7 @@ CREATE TABLE proposals (
     why TEXT COLLATE "C" NOT NULL DEFAULT '',
     grant_id TEXT COLLATE "C",
     is_drawn BIGINT NOT NULL DEFAULT 0,
+    is_counted BIGINT NOT NULL,
     hold_id TEXT COLLATE "C",
     proposed_at BIGINT NOT NULL,
     open_until BIGINT NOT NULL,

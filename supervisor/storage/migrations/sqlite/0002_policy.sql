@@ -2,7 +2,8 @@
 -- Moments (*_at, open_until) are microseconds since 1970 UTC. Costs are micro-USD.
 
 -- An action that an agent wants to take; the id is its command id. `open_until` is when it expires
--- while it waits, and until when it may be executed once it is approved.
+-- while it waits, and until when it may be executed once it is approved. `is_counted` says whether
+-- it is in its session's risk yet.
 CREATE TABLE proposals (
     id TEXT NOT NULL PRIMARY KEY,
     worker TEXT NOT NULL,
@@ -24,6 +25,7 @@ CREATE TABLE proposals (
     why TEXT NOT NULL DEFAULT '',
     grant_id TEXT,
     is_drawn INTEGER NOT NULL DEFAULT 0,
+    is_counted INTEGER NOT NULL,
     hold_id TEXT,
     proposed_at INTEGER NOT NULL,
     open_until INTEGER NOT NULL,
