@@ -153,6 +153,22 @@ async def test_an_execution_in_flight_is_not_swept(policy_bench: PolicyBench) ->
     assert len(await policy_bench.events("execution_completed")) == 1
 
 
+async def test_an_execution_that_its_tick_leaves_open_has_failed_with_it(
+    policy_bench: PolicyBench,
+) -> None:
+    kept: list[object] = []
+
+    async def leaves_it_open(ctx: Context) -> None:
+        kept.append(await ctx.propose("note", cost_usd=0.02, **SURE))
+        await kept[0].__aenter__()  # type: ignore[attr-defined] # it is an answer
+
+    assert (await policy_bench.tick_end(leaves_it_open)).outcome is Outcome.OK
+    (failed,) = await policy_bench.events("execution_failed")
+    assert (failed["why"], failed["is_outcome_unknown"]) == ("the tick ok", True)
+    assert (await policy_bench.proposal("w#1.p1")).status is ProposalStatus.FAILED
+    assert (await policy_bench.day()).settled == 20_000
+
+
 async def test_recovery_closes_the_execution_of_a_dead_life_and_nobody_repeats_it(
     policy_bench: PolicyBench,
 ) -> None:
