@@ -12,6 +12,7 @@ from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_chain import ChainAudit
 from supervisor.governance.audit_findings import Finding, Findings
 from supervisor.governance.audit_holds import HoldAudit
+from supervisor.governance.audit_proposals import ProposalAudit
 from supervisor.governance.audit_ticks import TickAudit
 from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, damage_text, sound_rows
 from supervisor.storage.database import Transaction
@@ -43,9 +44,9 @@ def audit(tx: Transaction) -> AuditReport:
 
     Proves (requirements S8, S9, L12, L1a): numbers without a gap and an unbroken hash chain in
     each session; its counters and its seal; each account's balance, limit and overrun; each
-    hold; and that each tick ended once, where it began. Damage is a finding, and the reading
-    goes on. Memory is bounded by the accounts and by what is open; run it in one read, so that
-    all is of one moment.
+    hold; each proposal, ticket and session grant; and that each tick ended once, where it began.
+    Damage is a finding, and the reading goes on. Memory is bounded by the accounts, by what is
+    open, and by the proposals; run it in one read, so that all is of one moment.
 
     Raises:
         StoreUnavailable: the store can't be read any further.
@@ -55,6 +56,7 @@ def audit(tx: Transaction) -> AuditReport:
     accounts = AccountAudit(tx, findings)
     holds = HoldAudit(tx, findings, accounts)
     ticks = TickAudit(tx, findings)
+    proposals = ProposalAudit(tx, findings)
     events = 0
     for row in _events(tx, findings):
         events += 1
@@ -64,8 +66,9 @@ def audit(tx: Transaction) -> AuditReport:
             accounts.add(row, event)
             holds.add(row, event)
             ticks.add(row, event)
-    for finish in (chains.finish, holds.finish, accounts.finish, ticks.finish):
-        finish()
+            proposals.add(row, event)
+    for part in (chains, holds, accounts, ticks, proposals):
+        part.finish()
     return AuditReport(
         events=events,
         sessions=chains.sessions,

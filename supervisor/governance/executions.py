@@ -15,6 +15,7 @@ from supervisor.governance.proposals import (
     EXECUTION_PREFIX,
     ProposalStatus,
     StoredProposal,
+    execution_hold_id,
     find_proposal,
 )
 from supervisor.governance.risk import Risk, SessionRiskRules
@@ -22,7 +23,7 @@ from supervisor.governance.session_grants import draw, find_grant
 from supervisor.governance.session_risk import count_action
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
-from supervisor.ledger.holds import Hold, HoldRequest
+from supervisor.ledger.holds import Hold, HoldRequest, find_hold
 from supervisor.storage.database import Transaction
 
 _AGAIN = "propose it again under another command id"
@@ -46,12 +47,8 @@ def begin_execution(
         refusal = first_refusal(situation)
         if refusal is None:
             taken = _take(tx, journal, request, proposal_id, budgets)
-            if not isinstance(taken, Refusal):
-                hold, stored = taken
-                if not stored.is_counted:
-                    action, risk = stored.proposal.action, Risk(stored.risk)
-                    count_action(tx, journal, rules, action, risk)
-                return hold
+            if isinstance(taken, StoredProposal):
+                return _start(tx, journal, taken, rules)
             refusal = taken
         if isinstance(refusal, BudgetExceeded):
             ledger.record_exhaustion(tx, journal, refusal)
@@ -62,7 +59,8 @@ def begin_execution(
 
 def _take(
     tx: Transaction, journal: Journal, request: HoldRequest, proposal_id: str, budgets: Budgets
-) -> tuple[Hold, StoredProposal] | Refusal:
+) -> StoredProposal | Refusal:
+    """Take the proposal with its hold, and draw it from the grant that covers it."""
     now = to_us(journal.origin.at)
     stored = find_proposal(tx, proposal_id)
     assert stored is not None, f"proposal {proposal_id} was approved and is gone"
@@ -80,10 +78,19 @@ def _take(
         tx.run("approvals.cover_proposal", id=stored.id, grant_id=stored.grant_id, is_drawn=1)
     taken = tx.run("approvals.take_proposal", id=stored.id, hold_id=hold.id)
     assert taken == 1, f"proposal {stored.id} was free a moment ago, in this transaction"
-    journal.add(
-        approval_kinds.ExecutionStarted(proposal=stored.id, hold=hold.id, action=proposal.action)
-    )
-    return hold, stored
+    return stored
+
+
+def _start(
+    tx: Transaction, journal: Journal, stored: StoredProposal, rules: SessionRiskRules
+) -> Hold:
+    hold = find_hold(tx, execution_hold_id(stored.id))
+    assert hold is not None, f"the hold of {stored.id} was just placed"
+    action = stored.proposal.action
+    journal.add(approval_kinds.ExecutionStarted(proposal=stored.id, hold=hold.id, action=action))
+    if not stored.is_counted:
+        count_action(tx, journal, rules, action, Risk(stored.risk))
+    return hold
 
 
 def _why_not(

@@ -209,7 +209,7 @@ class Context:
         return await self._actions.propose(proposal, command_id=command_id)
 
     async def approved(self) -> list[Approved]:
-        """Return the worker's approved actions that are not executed yet, the oldest 1,000 of them."""
+        """Return what was approved for the worker and not executed yet: the oldest 1,000."""
         return await self._actions.approved()
 
     def report(self, title: str, markdown: str, name: str | None = None) -> Path:
