@@ -27,11 +27,13 @@ _LEVELS: dict[str, int] = {
     "kill_switch_engaged": logging.WARNING,
     "kill_switch_released": logging.WARNING,
     "loop_blocked": logging.WARNING,
+    "telemetry_dropped": logging.WARNING,
     "budget_exhausted": logging.ERROR,
     "token_budget_exhausted": logging.ERROR,
     "account_overrun": logging.ERROR,
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
+    "memory_exceeded": logging.ERROR,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

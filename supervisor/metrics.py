@@ -33,6 +33,7 @@ class Metrics:
         registry = CollectorRegistry()
         self.registry = registry
         self._write_failures_shown = 0
+        self._telemetry_dropped_shown = 0
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -65,6 +66,11 @@ class Metrics:
         self.write_failures = Counter(
             "supervisor_state_write_failures",
             "Writes that the store did not take.",
+            registry=registry,
+        )
+        self.telemetry_dropped = Counter(
+            "supervisor_telemetry_dropped",
+            "Events that change no state and that the store did not take.",
             registry=registry,
         )
         self.last_progress = gauge(
@@ -171,6 +177,11 @@ class Metrics:
         """Bring the counter up to the store's own count."""
         self.write_failures.inc(total - self._write_failures_shown)
         self._write_failures_shown = total
+
+    def show_telemetry_dropped(self, total: int) -> None:
+        """Bring the counter up to the queue's own count."""
+        self.telemetry_dropped.inc(total - self._telemetry_dropped_shown)
+        self._telemetry_dropped_shown = total
 
     def render(self) -> bytes:
         """Return every series in Prometheus' text form."""

@@ -35,5 +35,8 @@ COMMANDS = {
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
+    "simulate": Entry(
+        "simulate", "lives through a month of the config in virtual time, with faults"
+    ),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }
