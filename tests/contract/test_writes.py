@@ -7,6 +7,7 @@ import asyncio
 import anyio
 import pytest
 
+from supervisor.errors import StoreUnavailable
 from supervisor.storage.database import Database, Transaction
 from tests.contract.latches import LatchRow, put, put_then_raise, scopes
 
@@ -78,3 +79,19 @@ async def test_a_listener_that_raises_holds_up_nobody(database: Database) -> Non
         await database.write(tell)
         await database.write(tell)
     assert len(told) == 2
+
+
+async def test_a_write_that_the_store_did_not_take_is_counted_also_beside_others(
+    database: Database,
+) -> None:
+    def refused(tx: Transaction) -> None:
+        raise StoreUnavailable(subject="store", what="takes nothing", fix="wait")
+
+    before = database.write_failures()
+    outcomes = await asyncio.gather(
+        database.write(put, "worker:a"), database.write(refused), return_exceptions=True
+    )
+    with pytest.raises(StoreUnavailable):
+        await database.write(refused)
+    assert isinstance(outcomes[1], StoreUnavailable)
+    assert database.write_failures() == before + 2
