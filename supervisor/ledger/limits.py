@@ -131,11 +131,13 @@ def apply_limits(tx: Transaction, journal: Journal, budgets: Budgets) -> None:
     without it, should it come back.
     """
     now = to_us(journal.origin.at)
-    for account in tx.rows("ledger.current_accounts", Account, now=now):
+    # Also those whose period only a clock that is ahead takes for over.
+    for account in tx.rows("ledger.current_accounts", Account, now=min(now, _clock(tx))):
         budget = budgets.budget_of(account.scope, account.period, account.unit)
+        is_over = account.resets_at is not None and account.resets_at <= now
         if budget is None:
-            tx.run("ledger.lay_down", id=account.id, now=now)
-        elif budget.limit_amount != account.limit_amount:
+            tx.run("ledger.lay_down", id=account.id, now=min(now, _clock(tx)))
+        elif budget.limit_amount != account.limit_amount and not is_over:
             _set_limit(tx, journal, account, budget)
     moment = ledger_now(tx, journal.origin.at)
     for key in budgets.standing(moment):

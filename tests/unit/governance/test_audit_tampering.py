@@ -261,7 +261,7 @@ async def test_damage_of_different_kinds_is_told_in_the_order_of_the_events(
     report = await day.audit()
     told = [finding.text for finding in report.findings if finding.kind == "event"]
     wanted = ("its payload can't be read", "not as it was", "at position 11", "is not known")
-    places = [[n for n, text in enumerate(told) if want in text][0] for want in wanted]
+    places = [next(n for n, text in enumerate(told) if want in text) for want in wanted]
     assert places[0] <= 1, "the first event is the first that is told of"
     assert places[2:] == sorted(places[2:])
     assert places[0] < places[2]
