@@ -82,7 +82,7 @@ def _open(
 ) -> Session | None:
     window = window_at(origin.at, span_s=plan.span_s, timezone=plan.timezone)
     start, end = to_us(window.start), to_us(window.end)
-    latest = tx.row("sessions.latest_window", _Latest, worker=plan.worker)
+    latest = tx.row("sessions.latest_window", _Latest, worker=plan.worker, now=to_us(origin.at))
     if latest is not None and latest.window_end > start:
         if latest.window_end > to_us(origin.at):
             return None

@@ -29,7 +29,10 @@ LIMIT :rows_max
 SELECT opened_at AS at FROM sessions WHERE id = :id
 
 -- name: latest_window
-SELECT window_end FROM sessions WHERE worker = :worker ORDER BY window_start DESC LIMIT 1
+SELECT window_end FROM sessions
+WHERE worker = :worker AND window_start <= :now
+ORDER BY window_start DESC
+LIMIT 1
 
 -- name: open
 INSERT INTO sessions (
