@@ -36,5 +36,8 @@ COMMANDS = {
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
+    "simulate": Entry(
+        "simulate", "lives through a month of the config in virtual time, with faults"
+    ),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

@@ -9,15 +9,17 @@ from contextlib import asynccontextmanager
 from supervisor.clock import SystemClock, to_us
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
+from supervisor.storage import open as stores
 from supervisor.storage.database import Database, P, T, TransactionFunction
-from supervisor.storage.open import open_database, sqlite_path
 
 
 def store_exists(loaded: Loaded) -> bool:
-    """Return whether anything has been stored yet."""
-    path = sqlite_path(loaded.config.supervisor.database, state_dir=loaded.state_dir)
-    # A log without its database is a damaged store, not a missing one.
-    return path.exists() or path.with_name(f"{path.name}-wal").exists()
+    """Return whether anything has been stored yet; a database server is asked.
+
+    Raises:
+        StoreUnavailable: the server does not say.
+    """
+    return stores.store_exists(loaded.config.supervisor.database, state_dir=loaded.state_dir)
 
 
 def read_store(
@@ -60,7 +62,7 @@ async def opened(loaded: Loaded, *, is_read_only: bool) -> AsyncIterator[Databas
     Raises:
         StoreUnavailable: it can't be opened.
     """
-    database = await open_database(
+    database = await stores.open_database(
         loaded.config.supervisor.database,
         state_dir=loaded.state_dir,
         now_us=to_us(SystemClock().now()),

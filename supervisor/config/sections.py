@@ -23,6 +23,9 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
     heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
     heartbeat_ping_url: str = ""
     loop_block_warn_s: Seconds = 1.0
+    loop_block_abort_s: Seconds = 20.0
+    rss_max_mb: Positive = 768
+    telemetry_held_max: Positive = 1000
     restarts_max: Count = 10
     restart_window_s: Seconds = 3600.0
     restart_delay_s: Seconds = 0.01

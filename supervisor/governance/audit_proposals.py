@@ -32,8 +32,7 @@ class _Grant(_Row, frozen=True):
     count_used: int
 
 
-class _Risk(msgspec.Struct, frozen=True):
-    session_id: str
+class _Risk(_Row, frozen=True):
     level: str
 
 
@@ -156,9 +155,9 @@ class ProposalAudit:
             if grant.count_used != used:
                 what = f"its row says that it was used {grant.count_used} times, its events {used}"
                 self._findings.add(f"session grant {grant.id}", what)
-        for risk in self._tx.each("audit_proposals.risks", _Risk):
-            should = self._levels.pop(risk.session_id, "low")
-            self._compare(f"risk of session {risk.session_id}", risk.level, should)
+        for risk in self._rows("risks", _Risk):
+            should = self._levels.pop(risk.id, "low")
+            self._compare(f"risk of session {risk.id}", risk.level, should)
         missing = (
             *(f"proposal {name}" for name in self._proposals),
             *(f"ticket {name}" for name in self._tickets),

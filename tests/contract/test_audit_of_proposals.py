@@ -13,6 +13,7 @@ from supervisor.governance.proposals import ticket_id
 from supervisor.governance.session_grants import Scope
 from supervisor.storage.database import Database, Transaction, Value
 from tests.contract.policy_bench import SURE, PolicyBench
+from tests.databases import RawConnection
 
 
 @pytest.fixture
@@ -100,3 +101,15 @@ async def test_what_no_event_tells_of_is_found(
     assert callable(damage)
     await policy_bench.store.write(damage)
     assert await findings(policy_bench) == found
+
+
+@pytest.mark.parametrize(
+    ("operation", "found"), [("approve", "command decision-1"), ("deny", "command decision-2")]
+)
+async def test_a_decision_whose_command_is_gone_is_found(
+    policy_bench: PolicyBench, raw: RawConnection, operation: str, found: str
+) -> None:
+    await lived(policy_bench)
+    raw.drop_rules()
+    assert raw.run("DELETE FROM commands WHERE operation = ?", operation) == 1
+    assert await findings(policy_bench) == [found]

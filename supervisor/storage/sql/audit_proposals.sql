@@ -16,5 +16,8 @@ SELECT id, count_used FROM session_grants WHERE id > :after ORDER BY id
 -- name: next_of_grants
 SELECT id AS key FROM session_grants WHERE id > :after ORDER BY id LIMIT 1
 
--- name: risks
-SELECT session_id, level FROM session_risks ORDER BY session_id
+-- name: rows_of_risks
+SELECT session_id AS id, level FROM session_risks WHERE session_id > :after ORDER BY session_id
+
+-- name: next_of_risks
+SELECT session_id AS key FROM session_risks WHERE session_id > :after ORDER BY session_id LIMIT 1

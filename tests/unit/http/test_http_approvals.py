@@ -51,6 +51,7 @@ class Desk:
             heartbeat=none,
             kill_watch=none,
             loop_lag=none,
+            telemetry=none,
         )
 
     def _call(self) -> None:
