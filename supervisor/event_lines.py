@@ -27,15 +27,21 @@ _LEVELS: dict[str, int] = {
     "kill_switch_engaged": logging.WARNING,
     "kill_switch_released": logging.WARNING,
     "loop_blocked": logging.WARNING,
+    "account_carried": logging.WARNING,
+    "ledger_clock_reset": logging.WARNING,
+    "store_restored": logging.WARNING,
     "budget_exhausted": logging.ERROR,
     "token_budget_exhausted": logging.ERROR,
     "account_overrun": logging.ERROR,
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
+    "drill_failed": logging.ERROR,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.
-_MOMENTS = frozenset({"window_start", "window_end", "retry_at"})
+_MOMENTS = frozenset(
+    {"window_start", "window_end", "retry_at", "backup_at", "clock_before", "clock_at"}
+)
 _MONEY = frozenset({"cost", "cost_before"})
 _AMOUNTS = frozenset({"used", "limit_amount", "settled", "overrun", "before"})
 _BAD_OUTCOMES = frozenset({"failed", "timed_out", "refused", "cancelled", "unknown"})

@@ -35,5 +35,7 @@ COMMANDS = {
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
+    "backup": Entry("backup", "copies the store while it is in use, and proves the copy"),
+    "restore": Entry("restore", "puts a backup back, refunding nothing and releasing no kill"),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from supervisor.clock import SystemClock, to_us
 from supervisor.config import Loaded
-from supervisor.errors import StoreUnavailable
+from supervisor.errors import StoreUnavailable, UsageError
 from supervisor.storage.database import Database, P, T, TransactionFunction
-from supervisor.storage.open import open_database, sqlite_path
+from supervisor.storage.open import is_postgres, open_database, sqlite_path
 
 
 def store_exists(loaded: Loaded) -> bool:
@@ -70,6 +71,22 @@ async def opened(loaded: Loaded, *, is_read_only: bool) -> AsyncIterator[Databas
         yield database
     finally:
         await database.close()
+
+
+def store_file(loaded: Loaded, command: str, instead: str) -> Path:
+    """Return the file that the store is, for a command that copies files.
+
+    Raises:
+        UsageError: it is a database server's; `instead` does there what the command does here.
+    """
+    url = loaded.config.supervisor.database
+    if is_postgres(url):
+        raise UsageError(
+            subject=f"supervisor {command}",
+            what="copies a SQLite file, and the store is a Postgres database",
+            fix=f"use {instead}; the RUNBOOK has the lines",
+        )
+    return sqlite_path(url, state_dir=loaded.state_dir)
 
 
 def prepare_state_dir(loaded: Loaded) -> None:

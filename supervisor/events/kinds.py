@@ -246,6 +246,16 @@ class AccountOverrun(Event, frozen=True, kw_only=True):
     why: str
 
 
+class AccountCarried(Event, frozen=True, kw_only=True):
+    """What an account has settled was raised to what is known, or feared, to be spent of it."""
+
+    kind = "account_carried"
+    account: str
+    before: int
+    settled: int
+    why: str
+
+
 class BudgetWarning(Event, frozen=True, kw_only=True):
     """An account passed its warning ratio; once per account, and so per period."""
 
@@ -339,6 +349,56 @@ class CallRefused(Event, frozen=True, kw_only=True):
     worker: str
     model: str
     code: str
+    why: str
+
+
+# --- backups and drills
+
+
+class StoreRestored(Event, frozen=True, kw_only=True):
+    """An older store was put back by a named actor; `backup_at` is the last thing that it knew.
+
+    `is_known` says that the store before it could be read and proved, so that what was spent since
+    is carried over. Else `cost`, `tokens` and `actions` are what the actor said was spent since;
+    one that is None is not known and counts as all that each limit allows.
+    """
+
+    kind = "store_restored"
+    backup_at: int
+    backup_sha256: str
+    is_known: bool
+    kept_as: str
+    why: str
+    cost: int | None = None
+    tokens: int | None = None
+    actions: int | None = None
+
+
+class LedgerClockReset(Event, frozen=True, kw_only=True):
+    """The ledger's clock was put back to the wall clock by a named actor; nothing was refunded."""
+
+    kind = "ledger_clock_reset"
+    clock_before: int
+    clock_at: int
+    why: str
+
+
+class DrillPassed(Event, frozen=True, kw_only=True):
+    """A rehearsal of a safety went as it must; `measured_s` is the span that it measured."""
+
+    kind = "drill_passed"
+    drill: str
+    id: str
+    measured_s: float
+    what: str
+
+
+class DrillFailed(Event, frozen=True, kw_only=True):
+    """A rehearsal of a safety showed that it does not hold, or could not be held."""
+
+    kind = "drill_failed"
+    drill: str
+    id: str
     why: str
 
 

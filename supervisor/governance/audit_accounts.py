@@ -50,6 +50,8 @@ class AccountAudit:
             case kinds.AccountLimitChanged():
                 balance = self._balance(row, event.account)
                 balance.limit_amount, balance.overrun = event.limit_amount, 0
+            case kinds.AccountCarried():
+                self._carry(row, event)
             case kinds.AccountOverrun():
                 balance = self._balance(row, event.account)
                 balance.overrun = max(balance.overrun, event.overrun)
@@ -68,6 +70,13 @@ class AccountAudit:
         self._balances[event.account] = _Balance(
             limit_amount=event.limit_amount, settled=event.settled
         )
+
+    def _carry(self, row: EventRow, event: kinds.AccountCarried) -> None:
+        balance = self._balance(row, event.account)
+        if event.before != balance.settled or event.settled < event.before:
+            what = f"is carried from {event.before} to {event.settled}, it had {balance.settled}"
+            self._findings.add(f"account {event.account}", what, row)
+        balance.settled = event.settled
 
     def _balance(self, row: EventRow, account_id: str) -> _Balance:
         balance = self._balances.get(account_id)

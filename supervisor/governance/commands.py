@@ -59,6 +59,21 @@ def once(
     return performed
 
 
+def done_before(
+    tx: Transaction, operation: str, content: msgspec.Struct, origin: Origin, *, result: type[R]
+) -> R | None:
+    """Return the first result of this command id, None where it was not carried out here.
+
+    Raises:
+        CommandConflict: the command id was used for another operation or with other content.
+    """
+    done = tx.row("governance.command", _Command, id=origin.command_id)
+    if done is None:
+        return None
+    _check_same(done, operation, msgspec.json.encode(content, order="sorted"))
+    return msgspec.json.decode(done.result, type=result)
+
+
 def _check_same(done: _Command, operation: str, content: bytes) -> None:
     if done.operation != operation:
         raise _conflict(done, "operation", done.operation, operation)

@@ -10,6 +10,7 @@ from supervisor.clock import from_us, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets
+from supervisor.ledger.gaps import with_gaps
 from supervisor.ledger.holds import Account, find_account
 from supervisor.storage.database import Transaction
 
@@ -39,7 +40,8 @@ def open_if_new(
     if find_account(tx, key.id) is not None:
         return False
     # A limit that was added today counts what its scope has used of today already.
-    used = _used_before(tx, key, budgets.starts_at(key, moment))
+    since = budgets.starts_at(key, moment)
+    used = with_gaps(tx, key, since, _used_before(tx, key, since))
     resets_at = budgets.resets_at(key, moment)
     overrun = max(used - key.limit_amount, 0)
     tx.run(

@@ -25,6 +25,11 @@ async def open_database(
     )
 
 
+def is_postgres(url: str) -> bool:
+    """Return whether `url` names a Postgres server."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
 def sqlite_path(url: str, *, state_dir: Path) -> Path:
     """Return the database file that `url` names; a relative path is one in the state directory."""
     _, _, path = url.partition("sqlite:///")
