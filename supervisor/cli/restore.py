@@ -65,10 +65,9 @@ def add_options(parser: Parser) -> None:
     )
     parser.epilog = (
         "Only while no daemon runs. The store that is there is kept beside. Where it can be read\n"
-        "and proved, all that it knows to be spent, killed or paused is taken over. Where it can't,\n"
-        "what was spent since the backup is not known: each limit whose period goes on counts as\n"
-        "used up, unless --spent-... says what to add, and everything is killed until you release\n"
-        "it."
+        "and proved, all that it knows to be spent, killed or paused is taken over. Else, what\n"
+        "was spent since the backup is not known: each limit whose period goes on counts as used\n"
+        "up, unless --spent-* says what to add; and everything is killed until you release it."
     )
 
 
