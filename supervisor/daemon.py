@@ -13,12 +13,19 @@ import anyio
 from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
-from supervisor.assembly import build_intensity, build_models, build_plan, build_policy
+from supervisor.assembly import (
+    build_canary,
+    build_intensity,
+    build_models,
+    build_plan,
+    build_policy,
+)
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, load, take_notify_socket
 from supervisor.errors import ConfigError, StoreUnavailable
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
+from supervisor.governance.drills import CANARY, Drill, Verdict
 from supervisor.http.answers import Answers
 from supervisor.http.app import serve
 from supervisor.ids import RandomIds
@@ -30,6 +37,8 @@ from supervisor.lifecycle import (
     keep_fixed,
     record_reload,
 )
+from supervisor.maintenance.drill_schedule import DrillSchedule
+from supervisor.maintenance.drilling import Rehearsal, hold_drill, scheduled_drills
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
@@ -42,6 +51,7 @@ from supervisor.metrics import Metrics
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
 from supervisor.supervision import Child, ChildGivenUp, Supervision
+from supervisor.worker.canary import CanaryKeeper
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import WorkerCrashed, run_tick
 from supervisor.worker.workforce import Workforce
@@ -105,8 +115,9 @@ class Daemon:
             stop_file=loaded.state_dir / STOP_NAME,
             log=self._log,
             on_stop=partial(self.request_stop, in_a_hurry=True),
-            on_change=self._workforce.wake_all,
+            on_change=self._on_foreign_commit,
         )
+        self._canary = CanaryKeeper(self.kernel, lambda: build_canary(self._loaded))
         self.loop_lag = LoopLag(
             database=self._database,
             clock=self._clock,
@@ -123,6 +134,10 @@ class Daemon:
         if not self._is_ready:
             return "starting"
         return "degraded" if self._workforce.failed else "running"
+
+    def _on_foreign_commit(self) -> None:
+        self._workforce.wake_all()
+        self._canary.wake()
 
     def request_stop(self, why: str, *, in_a_hurry: bool = False) -> None:
         """Stop the daemon; `in_a_hurry` cancels the ticks in flight at once."""
@@ -217,6 +232,8 @@ class Daemon:
             self._workforce.start(supervision, plan)
         supervision.start(self._child("heartbeat", heartbeat.run))
         supervision.start(self._child("recovery", self._recover_on_schedule))
+        supervision.start(self._child("canary", self._canary.run))
+        supervision.start(self._child("drills", self._drill_schedule().run))
         self._manager.notify("READY=1")
         await self._stop_asked.wait()
         await self._drain(supervision, heartbeat)
@@ -271,13 +288,30 @@ class Daemon:
             except StoreUnavailable as error:
                 self._log.error("recovery_not_done", error=str(error))
 
+    def _drill_schedule(self) -> DrillSchedule:
+        return DrillSchedule(
+            database=self._database,
+            clock=self._clock,
+            log=self._log,
+            timezone=self._loaded.timezone,
+            schedules=lambda: scheduled_drills(self._loaded),
+            hold=self._hold_drill,
+        )
+
+    async def _hold_drill(self, drill: Drill) -> Verdict:
+        drill_id = RandomIds().new("drill")
+        rehearsal = Rehearsal(
+            drill=drill, loaded=self._loaded, clock=self._clock, actor="daemon", id=drill_id
+        )
+        return await hold_drill(rehearsal)
+
     async def _recover(self) -> None:
         found = await recover(
             self._database,
             boot_id=self._life.boot_id,
             clock=self._clock,
             timezone=self._loaded.timezone,
-            workers=set(self._loaded.config.worker),
+            workers={*self._loaded.config.worker, CANARY},
         )
         self.metrics.show_recovery(ticks=found.ticks, holds=found.holds, sessions=found.sessions)
         if found != Findings():

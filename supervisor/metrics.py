@@ -82,6 +82,11 @@ class Metrics:
         self.breaker_state = gauge("breaker_state", "1 for the state it is in.", "name", "state")
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
+        self.drill_last_pass = gauge(
+            "drill_last_pass_timestamp_seconds",
+            "When the drill last passed; 0: never.",
+            "drill",
+        )
         self._add_calls(registry)
 
     def _add_calls(self, registry: CollectorRegistry) -> None:

@@ -37,5 +37,6 @@ COMMANDS = {
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "backup": Entry("backup", "copies the store while it is in use, and proves the copy"),
     "restore": Entry("restore", "puts a backup back, refunding nothing and releasing no kill"),
+    "drill": Entry("drill", "rehearses a safety and records how it went: kill, restore"),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

@@ -13,6 +13,7 @@ import msgspec
 from supervisor.config.sections import (
     BudgetSection,
     Config,
+    DrillsSection,
     HttpSection,
     LogSection,
     PriceTable,
@@ -32,6 +33,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "budget": BudgetSection,
     "http": HttpSection,
     "log": LogSection,
+    "drills": DrillsSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
 }

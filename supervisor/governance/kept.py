@@ -78,10 +78,9 @@ def backup_facts(tx: Transaction) -> BackupFacts:
 
 def read_kept(tx: Transaction, backup: BackupFacts) -> Kept:
     """Read what the store knows and `backup`, which is to replace it, may not."""
-    is_descendant = bool(backup.heads) and all(_has(tx, head) for head in backup.heads)
     ledger_at = _ledger_at(tx)
     return Kept(
-        is_descendant=is_descendant,
+        is_descendant=descends_from(tx, backup),
         ledger_at=ledger_at,
         accounts=running_accounts(tx, max(ledger_at, backup.ledger_at)),
         used=used_since(tx, holds_since(backup)),
@@ -89,6 +88,11 @@ def read_kept(tx: Transaction, backup: BackupFacts) -> Kept:
         breakers=tx.rows("restore.breakers_not_closed", Breaker),
         paused=tx.rows("restore.paused_sessions", PausedSession, stopped=DAEMON_STOPPED),
     )
+
+
+def descends_from(tx: Transaction, backup: BackupFacts) -> bool:
+    """Return whether the store is a later state of the backup: it has the ends of its chains."""
+    return bool(backup.heads) and all(_has(tx, head) for head in backup.heads)
 
 
 def holds_since(backup: BackupFacts) -> int:

@@ -69,7 +69,7 @@ async def _restore(
     if isinstance(kept, Restored):
         return kept
     aside = _free_name(order.store, origin)
-    async with _opened(fresh, now_us) as database:
+    async with opened_file(fresh, now_us) as database:
         restored = await database.write(
             record_restore, command, kept, origin, timezone, str(aside) if _exists(seen) else ""
         )
@@ -87,7 +87,7 @@ async def _restore(
 async def _check_backup(fresh: Path, now_us: int) -> BackupFacts:
     """Migrate the copy of the backup where it is older, and prove it."""
     await anyio.to_thread.run_sync(sqlite_copies.check_whole, fresh)
-    async with _opened(fresh, now_us) as database:
+    async with opened_file(fresh, now_us) as database:
         facts = await database.read(backup_facts)
     await prove(fresh, now_us=now_us)
     return facts
@@ -105,7 +105,7 @@ async def _look(
     sqlite_copies.remove(look)
     await anyio.to_thread.run_sync(sqlite_copies.copy_files, store, look)
     try:
-        async with _opened(look, to_us(origin.at)) as database:
+        async with opened_file(look, to_us(origin.at)) as database:
             done = await database.read(done_before, "restore", command, origin, result=Restored)
             return done if done is not None else await _read_proved(database, look, facts)
     except CommandConflict:
@@ -124,7 +124,8 @@ def _kept_if_proved(tx: Transaction, facts: BackupFacts) -> Kept | None:
 
 
 @asynccontextmanager
-async def _opened(path: Path, now_us: int) -> AsyncIterator[Database]:
+async def opened_file(path: Path, now_us: int) -> AsyncIterator[Database]:
+    """Open a SQLite store, migrate it where it is older, and close it."""
     database = await open_sqlite(path, now_us=now_us, is_read_only=False)
     try:
         yield database

@@ -128,6 +128,25 @@ async def blocks_once(ctx: Context) -> None:
         time.sleep(_option(ctx, "seconds"))
 
 
+async def swallows_cancellation(ctx: Context) -> None:
+    """Go on for a while whatever is asked of it, as code with a bare `except` does."""
+    until_s = time.monotonic() + 12.0
+    while time.monotonic() < until_s:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            continue
+
+
+async def ends_late(ctx: Context) -> None:
+    """Take a second to end when it is cancelled, as code with a long clean-up does."""
+    try:
+        await asyncio.sleep(60)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(1.0)
+
+
 async def returns_noop(ctx: Context) -> Outcome:
     """Have nothing to do."""
     return Outcome.NOOP

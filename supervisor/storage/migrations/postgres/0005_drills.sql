@@ -9,7 +9,8 @@ CREATE TABLE drills (
     boot_id TEXT COLLATE "C" NOT NULL DEFAULT '',
     asked_at BIGINT NOT NULL,
     ended_at BIGINT,
-    why TEXT COLLATE "C" NOT NULL DEFAULT '',
+    measured_us BIGINT NOT NULL DEFAULT 0,
+    what TEXT COLLATE "C" NOT NULL DEFAULT '',
     CHECK ((status IN ('passed', 'failed')) = (ended_at IS NOT NULL))
 );
 

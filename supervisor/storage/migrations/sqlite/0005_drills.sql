@@ -10,7 +10,8 @@ CREATE TABLE drills (
     boot_id TEXT NOT NULL DEFAULT '',
     asked_at INTEGER NOT NULL,
     ended_at INTEGER,
-    why TEXT NOT NULL DEFAULT '',
+    measured_us INTEGER NOT NULL DEFAULT 0,
+    what TEXT NOT NULL DEFAULT '',
     CHECK ((status IN ('passed', 'failed')) = (ended_at IS NOT NULL))
 ) WITHOUT ROWID;
 
