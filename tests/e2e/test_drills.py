@@ -122,6 +122,8 @@ def test_after_a_drill_that_died_the_canary_flies_again_at_the_next_one(
     ended = installation.supervisor("drill", "kill")
     assert ended.returncode == 1
     assert "under way" in ended.stderr
+    gone = ["cancelled", "skipped"]
+    wait_until(lambda: installation.outcomes("canary") == gone, what="the canary is down")
     installation.change(installation.store, "UPDATE drills SET asked_at = asked_at - 120000000")
     code, verdict = drill(installation, "kill")
     assert (code, verdict["passed"]) == (0, True), verdict
@@ -133,7 +135,9 @@ def test_after_a_drill_that_died_the_canary_flies_again_at_the_next_one(
 def test_restore_drill_passes_beside_a_working_daemon_and_leaves_no_trace_but_its_verdict(
     installation: Installation, measure: Measure
 ) -> None:
-    installation.configure(counting())
+    caller = {"run": "agents:calls_once", "model": "builtin/extractive", "every_s": 0.05}
+    providers = {"builtin": {"kind": "builtin"}}
+    installation.configure({**counting(), "providers": providers, "worker": {"other": caller}})
     daemon = installation.start_ready()
     wait_until(lambda: len(installation.outcomes("other")) > 5, what="it works")
     code, verdict = drill(installation, "restore")
