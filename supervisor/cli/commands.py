@@ -38,5 +38,6 @@ COMMANDS = {
     "backup": Entry("backup", "copies the store while it is in use, and proves the copy"),
     "restore": Entry("restore", "puts a backup back, refunding nothing and releasing no kill"),
     "drill": Entry("drill", "rehearses a safety and records how it went: kill, restore"),
+    "doctor": Entry("doctor", "says all that is wrong, and what mends it"),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import os
 from pathlib import Path
 
 import msgspec
@@ -13,15 +12,14 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_wrapped
 from supervisor.cli.parser import Parser
-from supervisor.cli.store import prepare_state_dir, store_file, write_store
-from supervisor.clock import SystemClock, iso
+from supervisor.cli.store import locked, store_file, write_store
+from supervisor.clock import SystemClock
 from supervisor.config import Loaded, person
 from supervisor.errors import NotFound, UsageError
 from supervisor.events.log import Origin
 from supervisor.governance.restoring import RestoreCommand, Restored
 from supervisor.ids import RandomIds
 from supervisor.ledger.gaps import Spent
-from supervisor.lock import Holder, acquire
 from supervisor.maintenance.restore import RestoreOrder, restore, restored_in_place
 from supervisor.money import micro_usd
 
@@ -98,18 +96,13 @@ def run(invocation: Invocation) -> int:
     options = invocation.options(RestoreOptions)
     _check(options)
     loaded = invocation.load_at_least_the_store()
-    prepare_state_dir(loaded)
     origin = Origin(
         at=SystemClock().now(),
         actor=options.actor or person(),
         command_id=options.command_id or RandomIds().new("restore"),
     )
-    lock = acquire(loaded.state_dir)
-    try:
-        lock.describe(Holder(pid=os.getpid(), boot_id="", started_at=iso(origin.at)))
+    with locked(loaded):
         restored = _put_back(loaded, options, origin)
-    finally:
-        lock.release()
     if invocation.is_json:
         print_json(restored)
     else:

@@ -77,7 +77,7 @@ def _open(
     tx: Transaction, plan: SessionPlan, origin: Origin, *, previous: Session | None
 ) -> Session | None:
     window = window_at(origin.at, span_s=plan.span_s, timezone=plan.timezone)
-    session_id = f"{plan.worker}@{_stamp(window.start)}"
+    session_id = session_id_at(plan.worker, window.start)
     if find_session(tx, session_id) is not None:
         return None
     note = previous.handoff_note if previous else ""
@@ -101,6 +101,11 @@ def _open(
         if previous:
             journal.add(kinds.SessionRotated(worker=plan.worker, previous=previous.id))
     return find_session(tx, session_id)
+
+
+def session_id_at(worker: str, start: datetime) -> str:
+    """Return the id of the worker's session whose window begins at `start`."""
+    return f"{worker}@{_stamp(start)}"
 
 
 def _stamp(start: datetime) -> str:

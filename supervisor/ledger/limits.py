@@ -109,6 +109,11 @@ def ledger_now(tx: Transaction, now: datetime) -> datetime:
     return max(now, from_us(_clock(tx)))
 
 
+def reset_ledger_clock(tx: Transaction, now: datetime) -> None:
+    """Put the ledger's clock back to `now`: what was spent under it must have been carried."""
+    tx.run("restore.reset_clock", now=to_us(now))
+
+
 def _clock(tx: Transaction) -> int:
     row = tx.row("ledger.clock", _Moment)
     assert row is not None, "the store has lost its ledger clock"

@@ -49,6 +49,10 @@ SELECT id, worker, why FROM sessions WHERE status = 'paused' AND why <> :stopped
 -- name: carry
 UPDATE accounts SET settled = :settled, overrun = :overrun WHERE id = :id
 
+-- The one statement that lets the ledger's clock go back, in a person's name.
+-- name: reset_clock
+UPDATE ledger_clock SET at = :now WHERE id = 1
+
 -- name: keep_gap
 INSERT INTO ledger_gaps (id, began_at, ended_at, cost, tokens, actions)
 VALUES (:id, :began_at, :ended_at, :cost, :tokens, :actions)
