@@ -108,7 +108,7 @@ def examine_file(path: Path) -> Iterator[Finding]:
         yield Finding(area=area, what=what, fix=fix)
     if found.is_locked:
         by = ", ".join(found.lockers) or "a process that can't be told from here"
-        fix = "end it if it is no daemon: a backup or a database shell; it never does that to ours"
+        fix = "end it, unless it is the daemon itself: a database shell, a copying job"
         yield Finding(area=area, what=f"is locked by {by}; no work is done", fix=fix)
     if found.wal_bytes > _WAL_BYTES_MAX:
         size = f"{found.wal_bytes // 1024**2} MB"
