@@ -23,6 +23,7 @@ _LEVELS: dict[str, int] = {
     "cycle_recovered": logging.WARNING,
     "call_refused": logging.WARNING,
     "worker_crashed": logging.WARNING,
+    "rollback_failed": logging.WARNING,
     "budget_warning": logging.WARNING,
     "kill_switch_engaged": logging.WARNING,
     "kill_switch_released": logging.WARNING,

@@ -163,6 +163,23 @@ class CheckpointCreated(Event, frozen=True, kw_only=True):
     tick: int
 
 
+class RollbackRequested(Event, frozen=True, kw_only=True):
+    """Somebody asked to put a worker's state back to a checkpoint's."""
+
+    kind = "rollback_requested"
+    worker: str
+    checkpoint: str
+
+
+class RollbackFailed(Event, frozen=True, kw_only=True):
+    """A rollback was asked for and not made; nothing was restored."""
+
+    kind = "rollback_failed"
+    worker: str
+    checkpoint: str
+    why: str
+
+
 class RollbackCompleted(Event, frozen=True, kw_only=True):
     """A worker's state was put back to a checkpoint's; `state_sha256` is of the JSON restored."""
 

@@ -82,6 +82,18 @@ def roll_back(
     return once(tx, "rollback", command, origin, result=RolledBack, perform=perform)
 
 
+def record_failure(
+    tx: Transaction, command: RollbackCommand, origin: Origin, timezone: ZoneInfo, why: str
+) -> None:
+    """Record a rollback that was asked for and refused: what `roll_back` raised has undone all."""
+    worker, checkpoint = command.worker, command.checkpoint
+    session = open_session_of(tx, worker)
+    journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
+    with journal:
+        journal.add(kinds.RollbackRequested(worker=worker, checkpoint=checkpoint))
+        journal.add(kinds.RollbackFailed(worker=worker, checkpoint=checkpoint, why=why))
+
+
 def _restore(
     tx: Transaction, checkpoint: Checkpoint, origin: Origin, timezone: ZoneInfo
 ) -> RolledBack:
@@ -106,6 +118,7 @@ def _restore(
     )
     journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
     with journal:
+        journal.add(kinds.RollbackRequested(worker=worker, checkpoint=checkpoint.id))
         journal.add(
             kinds.RollbackCompleted(
                 worker=worker,

@@ -27,6 +27,13 @@ async def counts(ctx: Context) -> None:
     ctx.state["count"] = count + 1
 
 
+async def keeps_much(ctx: Context) -> None:
+    """Pay for a call, count it, and keep values that a careless copy would change."""
+    await calls_once(ctx)
+    await counts(ctx)
+    ctx.state["much"] = {"ü\u2028": [0.1, -0.0, 1e300, True, None, "\\\"'\n", {}], "": 2**53}
+
+
 async def calls_once(ctx: Context) -> None:
     """Make one call."""
     await ctx.model.complete("Say something.", max_tokens=_CALL_TOKENS, purpose="test")

@@ -7,7 +7,7 @@ import pytest
 
 from supervisor.cli import store
 from supervisor.lock import acquire
-from tests.unit.cli.site import Site, two_ticks
+from tests.unit.cli.site import Site
 from tests.unit.governance.recorded_life import RecordedLife
 
 
@@ -25,9 +25,10 @@ class Put(msgspec.Struct, frozen=True):
     latched: list[str]
 
 
-async def _two_more_ticks(life: RecordedLife) -> None:
+async def _one_more_tick(life: RecordedLife) -> None:
     life._boots = life._holds = 100  # ids that the first life had not
-    await two_ticks(life)
+    await life.start("digest", "triage")
+    await life.tick("digest", 10_000)
 
 
 def test_a_backup_is_made_and_put_back(lived: Site) -> None:
@@ -35,7 +36,7 @@ def test_a_backup_is_made_and_put_back(lived: Site) -> None:
     made = lived.call("backup", str(file), "--json")
     assert made.code == 0
     assert made.json(Backed).bytes == file.stat().st_size
-    lived.live(_two_more_ticks)
+    lived.live(_one_more_tick)
     before = lived.call("spend", "--json").out
     put = lived.call("restore", str(file), "--why", "a test", "--json")
     assert put.code == 0
