@@ -100,4 +100,6 @@ def _roll_back(invocation: Invocation, options: RollbackOptions) -> int:
     print(f"worker {done.worker}: state of {done.checkpoint} restored, {done.state_bytes} bytes")
     if done.paused is not None:
         print(f"  it waits for `supervisor sessions resume {done.paused}`")
+    else:
+        print(f"  it waits for `supervisor release --worker {done.worker} --why TEXT`")
     return 0

@@ -11,6 +11,7 @@ from supervisor.errors import IllegalMove, NotFound
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.commands import once
+from supervisor.governance.kill_switch import KillCommand, engage
 from supervisor.governance.rotation import open_session_of, pause_session, system_journal
 from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.storage.database import Transaction
@@ -37,7 +38,10 @@ class RollbackCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
-    """What was restored; `paused` is the session that waits to be resumed, if one is open."""
+    """What was restored; `paused` is the session that waits to be resumed.
+
+    Where none is open, it is None, and the worker is killed instead until it is released.
+    """
 
     worker: str
     checkpoint: str
@@ -131,7 +135,16 @@ def _restore(
     why = f"rolled back to {checkpoint.id}"
     if session is not None and session.status is SessionStatus.ACTIVE:
         pause_session(tx, session, origin, why=why)
-    elif session is not None and session.why == DAEMON_STOPPED:
+    elif session is None:
+        _kill(tx, worker, why, origin, timezone)
+    elif session.why == DAEMON_STOPPED:
         # Paused already, by the stop: from now on for a person, so that no start resumes it.
         tx.run("sessions.move", id=session.id, status=SessionStatus.PAUSED, why=why)
     return done
+
+
+def _kill(tx: Transaction, worker: str, why: str, origin: Origin, timezone: ZoneInfo) -> None:
+    """Keep a worker without a session from opening one and going on before anybody has looked."""
+    command = KillCommand(scope=f"worker:{worker}", why=why)
+    engaging = msgspec.structs.replace(origin, command_id=f"{origin.command_id}/kill")
+    engage(tx, command, engaging, timezone)
