@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from supervisor.events import upkeep_kinds  # noqa: F401 - its kinds are among the leaves below
+from supervisor.events.event import Event
 
-import msgspec
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A past-tense fact. A state-bearing one fails closed: no record, no change of state."""
-
-    kind: ClassVar[str]
-    state_bearing: ClassVar[bool] = True
+#: Both are looked for here; the other kinds are too, as they are defined here.
+__all__ = ["KINDS", "Event"]
 
 
 # --- daemon
@@ -163,23 +158,6 @@ class CheckpointCreated(Event, frozen=True, kw_only=True):
     tick: int
 
 
-class RollbackRequested(Event, frozen=True, kw_only=True):
-    """Somebody asked to put a worker's state back to a checkpoint's."""
-
-    kind = "rollback_requested"
-    worker: str
-    checkpoint: str
-
-
-class RollbackFailed(Event, frozen=True, kw_only=True):
-    """A rollback was asked for and not made; nothing was restored."""
-
-    kind = "rollback_failed"
-    worker: str
-    checkpoint: str
-    why: str
-
-
 class RollbackCompleted(Event, frozen=True, kw_only=True):
     """A worker's state was put back to a checkpoint's; `state_sha256` is of the JSON restored."""
 
@@ -260,16 +238,6 @@ class AccountOverrun(Event, frozen=True, kw_only=True):
     kind = "account_overrun"
     account: str
     overrun: int
-    why: str
-
-
-class AccountCarried(Event, frozen=True, kw_only=True):
-    """What an account has settled was raised to what is known, or feared, to be spent of it."""
-
-    kind = "account_carried"
-    account: str
-    before: int
-    settled: int
     why: str
 
 
@@ -366,56 +334,6 @@ class CallRefused(Event, frozen=True, kw_only=True):
     worker: str
     model: str
     code: str
-    why: str
-
-
-# --- backups and drills
-
-
-class StoreRestored(Event, frozen=True, kw_only=True):
-    """An older store was put back by a named actor; `backup_at` is the last thing that it knew.
-
-    `is_known` says that the store before it could be read and proved, so that what was spent since
-    is carried over. Else `cost`, `tokens` and `actions` are what the actor said was spent since;
-    one that is None is not known and counts as all that each limit allows.
-    """
-
-    kind = "store_restored"
-    backup_at: int
-    backup_sha256: str
-    is_known: bool
-    kept_as: str
-    why: str
-    cost: int | None = None
-    tokens: int | None = None
-    actions: int | None = None
-
-
-class LedgerClockReset(Event, frozen=True, kw_only=True):
-    """The ledger's clock was put back to the wall clock by a named actor; nothing was refunded."""
-
-    kind = "ledger_clock_reset"
-    clock_before: int
-    clock_at: int
-    why: str
-
-
-class DrillPassed(Event, frozen=True, kw_only=True):
-    """A rehearsal of a safety went as it must; `measured_s` is the span that it measured."""
-
-    kind = "drill_passed"
-    drill: str
-    id: str
-    measured_s: float
-    what: str
-
-
-class DrillFailed(Event, frozen=True, kw_only=True):
-    """A rehearsal of a safety showed that it does not hold, or could not be held."""
-
-    kind = "drill_failed"
-    drill: str
-    id: str
     why: str
 
 

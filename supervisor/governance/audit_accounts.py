@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -50,7 +50,7 @@ class AccountAudit:
             case kinds.AccountLimitChanged():
                 balance = self._balance(row, event.account)
                 balance.limit_amount, balance.overrun = event.limit_amount, 0
-            case kinds.AccountCarried():
+            case upkeep_kinds.AccountCarried():
                 self._carry(row, event)
             case kinds.AccountOverrun():
                 balance = self._balance(row, event.account)
@@ -71,7 +71,7 @@ class AccountAudit:
             limit_amount=event.limit_amount, settled=event.settled
         )
 
-    def _carry(self, row: EventRow, event: kinds.AccountCarried) -> None:
+    def _carry(self, row: EventRow, event: upkeep_kinds.AccountCarried) -> None:
         balance = self._balance(row, event.account)
         if event.before != balance.settled or event.settled < event.before:
             what = f"is carried from {event.before} to {event.settled}, it had {balance.settled}"

@@ -10,7 +10,7 @@ import msgspec
 
 from supervisor.clock import from_us, iso, to_us
 from supervisor.errors import IllegalMove
-from supervisor.events import kinds
+from supervisor.events import upkeep_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.commands import once
 from supervisor.governance.rotation import (
@@ -92,7 +92,9 @@ def _reset(
     closing = [one for one in ahead if not _waits_for_person(one)]
     with system_journal(tx, timezone, origin) as journal:
         journal.add(
-            kinds.LedgerClockReset(clock_before=to_us(before), clock_at=to_us(now), why=command.why)
+            upkeep_kinds.LedgerClockReset(
+                clock_before=to_us(before), clock_at=to_us(now), why=command.why
+            )
         )
         carried = [
             present.id

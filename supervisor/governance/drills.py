@@ -10,7 +10,7 @@ import msgspec
 
 from supervisor.clock import from_us, iso, to_us
 from supervisor.errors import IllegalMove
-from supervisor.events import kinds
+from supervisor.events import upkeep_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.commands import once
 from supervisor.governance.kill_switch import Latch
@@ -173,13 +173,13 @@ def finish(tx: Transaction, verdict: Verdict, origin: Origin, timezone: ZoneInfo
     )
     if not ended:
         return False
-    event: kinds.DrillPassed | kinds.DrillFailed
+    event: upkeep_kinds.DrillPassed | upkeep_kinds.DrillFailed
     if verdict.passed:
-        event = kinds.DrillPassed(
+        event = upkeep_kinds.DrillPassed(
             drill=verdict.drill, id=verdict.id, measured_s=verdict.measured_s, what=verdict.what
         )
     else:
-        event = kinds.DrillFailed(drill=verdict.drill, id=verdict.id, why=verdict.what)
+        event = upkeep_kinds.DrillFailed(drill=verdict.drill, id=verdict.id, why=verdict.what)
     with system_journal(tx, timezone, origin) as journal:
         journal.add(event)
     return True

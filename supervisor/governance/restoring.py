@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import from_us, iso, to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breakers import BreakerState
 from supervisor.governance.commands import once
@@ -108,9 +108,9 @@ def _record(
 
 def _event(
     command: RestoreCommand, facts: BackupFacts, kept: Kept | None, kept_as: str
-) -> kinds.StoreRestored:
+) -> upkeep_kinds.StoreRestored:
     spent = command.spent if kept is None else Spent()
-    return kinds.StoreRestored(
+    return upkeep_kinds.StoreRestored(
         backup_at=facts.at,
         backup_sha256=command.backup_sha256,
         is_known=kept is not None,

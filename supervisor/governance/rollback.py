@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.errors import IllegalMove, NotFound
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.commands import once
 from supervisor.governance.kill_switch import KillCommand, engage
@@ -94,8 +94,8 @@ def record_failure(
     session = open_session_of(tx, worker)
     journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
     with journal:
-        journal.add(kinds.RollbackRequested(worker=worker, checkpoint=checkpoint))
-        journal.add(kinds.RollbackFailed(worker=worker, checkpoint=checkpoint, why=why))
+        journal.add(upkeep_kinds.RollbackRequested(worker=worker, checkpoint=checkpoint))
+        journal.add(upkeep_kinds.RollbackFailed(worker=worker, checkpoint=checkpoint, why=why))
 
 
 def _restore(
@@ -122,7 +122,7 @@ def _restore(
     )
     journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
     with journal:
-        journal.add(kinds.RollbackRequested(worker=worker, checkpoint=checkpoint.id))
+        journal.add(upkeep_kinds.RollbackRequested(worker=worker, checkpoint=checkpoint.id))
         journal.add(
             kinds.RollbackCompleted(
                 worker=worker,

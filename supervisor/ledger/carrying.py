@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import Unit
 from supervisor.ledger.gaps import Spent
@@ -74,7 +74,7 @@ def raise_to(
         overrun = max(stored.overrun, used - stored.limit_amount)
         tx.run("restore.carry", id=account.id, settled=settled, overrun=overrun)
         journal.add(
-            kinds.AccountCarried(
+            upkeep_kinds.AccountCarried(
                 account=account.id, before=stored.settled, settled=settled, why=why
             )
         )

@@ -18,6 +18,7 @@ from supervisor.windows import span_of
 
 #: Compared with the wall clock that often, as a worker's wait is.
 _SLICE_S = 30.0
+_SLICE_MIN_S = 0.1
 #: A drill that was never held is held soon, but not in the middle of a start.
 _FIRST_AFTER = timedelta(seconds=60)
 
@@ -45,21 +46,22 @@ class DrillSchedule:
     async def run(self) -> None:
         """Hold drills until cancelled."""
         while True:
-            delay_s = _SLICE_S
             try:
-                for drill, schedule in self.schedules().items():
-                    due = await self._next_due(drill, schedule)
-                    if due is None:
-                        continue
-                    left_s = (due - self.clock.now()).total_seconds()
-                    if left_s <= 0:
-                        await self._hold(drill)
-                        left_s = 0.0
-                    delay_s = min(delay_s, left_s)
+                delays_s = [await self._see_to(*each) for each in self.schedules().items()]
             except SupervisorError as error:
                 self.log.error("drill_not_held", error=str(error))
-                delay_s = _SLICE_S
-            await anyio.sleep(max(delay_s, 0.1))
+                delays_s = []
+            await anyio.sleep(max(min([*delays_s, _SLICE_S]), _SLICE_MIN_S))
+
+    async def _see_to(self, drill: Drill, schedule: str) -> float:
+        """Hold the drill if it is due, and return the seconds until it has to be looked at."""
+        due = await self._next_due(drill, schedule)
+        if due is None:
+            return _SLICE_S
+        left_s = (due - self.clock.now()).total_seconds()
+        if left_s <= 0:
+            await self._hold(drill)
+        return left_s
 
     async def _next_due(self, drill: Drill, schedule: str) -> datetime | None:
         if not schedule:
