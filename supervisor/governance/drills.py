@@ -102,7 +102,7 @@ def begin(tx: Transaction, drill: Drill, origin: Origin, timezone: ZoneInfo) -> 
         IllegalMove: one of its kind is under way, perhaps this one.
         CommandConflict: the command id was used for something else.
     """
-    was_asked = tx.row("drills.by_id", DrillRecord, id=origin.command_id)
+    was_asked = tx.row("rehearsals.by_id", DrillRecord, id=origin.command_id)
     command = BeginCommand(drill=drill)
     once(
         tx,
@@ -128,7 +128,7 @@ def _begin(
         why = "whoever held it ended before there was a verdict"
         finish(tx, _failed(record, why), origin, timezone)
     tx.run(
-        "drills.ask",
+        "rehearsals.ask",
         id=origin.command_id,
         drill=command.drill,
         status=DrillStatus.REQUESTED,
@@ -152,19 +152,19 @@ def _failed(record: DrillRecord, why: str) -> Verdict:
 
 def under_way(tx: Transaction, drill: Drill) -> list[DrillRecord]:
     """Return the drills of a kind that have no verdict yet, the oldest first."""
-    return tx.rows("drills.under_way", DrillRecord, drill=drill)
+    return tx.rows("rehearsals.under_way", DrillRecord, drill=drill)
 
 
 def take_up(tx: Transaction, drill_id: str, boot_id: str) -> bool:
     """Let one daemon carry out a drill that was asked for; return whether it is this one."""
-    return tx.run("drills.take_up", id=drill_id, boot_id=boot_id) == 1
+    return tx.run("rehearsals.take_up", id=drill_id, boot_id=boot_id) == 1
 
 
 def finish(tx: Transaction, verdict: Verdict, origin: Origin, timezone: ZoneInfo) -> bool:
     """Record the verdict and its event; return False where there was one already."""
     status = DrillStatus.PASSED if verdict.passed else DrillStatus.FAILED
     ended = tx.run(
-        "drills.finish",
+        "rehearsals.finish",
         id=verdict.id,
         status=status,
         now=to_us(origin.at),
@@ -187,12 +187,12 @@ def finish(tx: Transaction, verdict: Verdict, origin: Origin, timezone: ZoneInfo
 
 def last_passes(tx: Transaction) -> dict[str, int]:
     """Return when each drill that was ever passed was last passed, in microseconds."""
-    return {row.drill: row.at for row in tx.rows("drills.last_passes", _LastPass)}
+    return {row.drill: row.at for row in tx.rows("rehearsals.last_passes", _LastPass)}
 
 
 def last_end(tx: Transaction, drill: Drill) -> DrillRecord | None:
     """Return the last drill of a kind that has a verdict."""
-    return tx.row("drills.last_end", DrillRecord, drill=drill)
+    return tx.row("rehearsals.last_end", DrillRecord, drill=drill)
 
 
 def canary_latch(tx: Transaction) -> Latch | None:

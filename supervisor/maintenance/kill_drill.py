@@ -168,7 +168,7 @@ def _begin(tx: Transaction, origin: Origin, timezone: ZoneInfo) -> _Number | Ver
         return verdict
     if latch is not None:
         _release(tx, origin, timezone, why="left by a drill that was interrupted")
-    last = tx.row("drills.last_tick", _Number, worker=CANARY)
+    last = tx.row("rehearsals.last_tick", _Number, worker=CANARY)
     return last or _Number(number=0)
 
 
@@ -192,10 +192,10 @@ def _release(tx: Transaction, origin: Origin, timezone: ZoneInfo, *, why: str) -
 
 
 def _ticks(tx: Transaction, after: int) -> list[_Tick]:
-    return tx.rows("drills.ticks_of", _Tick, worker=CANARY, after=after)
+    return tx.rows("rehearsals.ticks_of", _Tick, worker=CANARY, after=after)
 
 
 def _holds(tx: Transaction, number: int) -> _Holds:
-    found = tx.row("drills.holds_of", _Holds, worker=CANARY, tick=number)
+    found = tx.row("rehearsals.holds_of", _Holds, worker=CANARY, tick=number)
     assert found is not None, "a count always has a row"
     return found

@@ -102,7 +102,9 @@ class RestoredSite:
         return {account: (settled, held) for account, settled, held in found}
 
     def files(self) -> set[str]:
-        return {path.name for path in self.store.parent.iterdir()}
+        """Return the names of all files but the store's own log, which readers make."""
+        logs = {"supervisor.db-wal", "supervisor.db-shm"}
+        return {path.name for path in self.store.parent.iterdir()} - logs
 
     def _now_us(self) -> int:
         return to_us(self.clock.now())
