@@ -25,7 +25,7 @@ from supervisor.config import Loaded, load, take_notify_socket
 from supervisor.errors import ConfigError, StoreUnavailable
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
-from supervisor.governance.drills import CANARY, Drill, Verdict
+from supervisor.governance.drills import CANARY
 from supervisor.http.answers import Answers
 from supervisor.http.app import serve
 from supervisor.ids import RandomIds
@@ -37,8 +37,6 @@ from supervisor.lifecycle import (
     keep_fixed,
     record_reload,
 )
-from supervisor.maintenance.drill_schedule import DrillSchedule
-from supervisor.maintenance.drilling import Rehearsal, hold_drill, scheduled_drills
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
@@ -51,8 +49,8 @@ from supervisor.metrics import Metrics
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
 from supervisor.supervision import Child, ChildGivenUp, Supervision
-from supervisor.worker.canary import CanaryKeeper
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.rehearsals import Rehearsals
 from supervisor.worker.tick import WorkerCrashed, run_tick
 from supervisor.worker.workforce import Workforce
 
@@ -117,7 +115,11 @@ class Daemon:
             on_stop=partial(self.request_stop, in_a_hurry=True),
             on_change=self._on_foreign_commit,
         )
-        self._canary = CanaryKeeper(self.kernel, lambda: build_canary(self._loaded))
+        self._rehearsals = Rehearsals(
+            self.kernel,
+            loaded=lambda: self._loaded,
+            canary=lambda: build_canary(self._loaded),
+        )
         self.loop_lag = LoopLag(
             database=self._database,
             clock=self._clock,
@@ -137,7 +139,7 @@ class Daemon:
 
     def _on_foreign_commit(self) -> None:
         self._workforce.wake_all()
-        self._canary.wake()
+        self._rehearsals.canary.wake()
 
     def request_stop(self, why: str, *, in_a_hurry: bool = False) -> None:
         """Stop the daemon; `in_a_hurry` cancels the ticks in flight at once."""
@@ -232,8 +234,8 @@ class Daemon:
             self._workforce.start(supervision, plan)
         supervision.start(self._child("heartbeat", heartbeat.run))
         supervision.start(self._child("recovery", self._recover_on_schedule))
-        supervision.start(self._child("canary", self._canary.run))
-        supervision.start(self._child("drills", self._drill_schedule().run))
+        supervision.start(self._child("canary", self._rehearsals.canary.run))
+        supervision.start(self._child("drills", self._rehearsals.schedule.run))
         self._manager.notify("READY=1")
         await self._stop_asked.wait()
         await self._drain(supervision, heartbeat)
@@ -287,23 +289,6 @@ class Daemon:
                 await self._recover()
             except StoreUnavailable as error:
                 self._log.error("recovery_not_done", error=str(error))
-
-    def _drill_schedule(self) -> DrillSchedule:
-        return DrillSchedule(
-            database=self._database,
-            clock=self._clock,
-            log=self._log,
-            timezone=self._loaded.timezone,
-            schedules=lambda: scheduled_drills(self._loaded),
-            hold=self._hold_drill,
-        )
-
-    async def _hold_drill(self, drill: Drill) -> Verdict:
-        drill_id = RandomIds().new("drill")
-        rehearsal = Rehearsal(
-            drill=drill, loaded=self._loaded, clock=self._clock, actor="daemon", id=drill_id
-        )
-        return await hold_drill(rehearsal)
 
     async def _recover(self) -> None:
         found = await recover(

@@ -20,6 +20,7 @@ from supervisor.events.log import Origin
 from supervisor.governance.restoring import RestoreCommand, Restored
 from supervisor.ids import RandomIds
 from supervisor.ledger.gaps import Spent
+from supervisor.maintenance.heartbeat import HEARTBEAT_NAME
 from supervisor.maintenance.restore import RestoreOrder, restore, restored_in_place
 from supervisor.money import micro_usd
 
@@ -103,6 +104,8 @@ def run(invocation: Invocation) -> int:
     )
     with locked(loaded):
         restored = _put_back(loaded, options, origin)
+        # It tells of a life that this store does not know, as of a store that lost commits.
+        (loaded.state_dir / HEARTBEAT_NAME).unlink(missing_ok=True)
     if invocation.is_json:
         print_json(restored)
     else:

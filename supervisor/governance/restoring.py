@@ -92,6 +92,10 @@ def _record(
         else:
             carried = _carry(tx, journal, kept, facts, moment_us)
             latches = [*kept.latches, *_latches_for_paused(tx, kept, origin)]
+        # By the restore, and by no command `kill` of their own.
+        journal.origin = msgspec.structs.replace(
+            origin, command_id="", correlation_id=origin.command_id
+        )
         latched = [latch.scope for latch in latches if _latch(tx, journal, latch)]
         if kept is not None:
             _open_breakers(tx, journal, kept)

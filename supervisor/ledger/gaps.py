@@ -49,22 +49,17 @@ def keep_gap(
     )
 
 
-def with_gaps(tx: Transaction, key: AccountKey, since: datetime | None, used: int) -> int:
+def with_gaps(tx: Transaction, key: AccountKey, began_us: int, used: int) -> int:
     """Return what a new account starts with: `used`, and every gap that reaches into its period.
 
     Nobody knows whose spending it was, so that each account of the period counts it whole; an
-    amount that is not known counts as all that the limit allows.
+    amount that is not known counts as all that the limit allows. `began_us` is when the period
+    began, 0 for one that the clock does not begin.
     """
-    for gap in tx.rows("restore.gaps_since", Spent, since=_start(tx, key, since)):
+    if key.period is Period.SESSION:
+        window = tx.row("restore.window_start", _Moment, id=key.period_key)
+        began_us = 0 if window is None else window.at
+    for gap in tx.rows("restore.gaps_since", Spent, since=began_us):
         amount = gap.of(key.unit)
         used = max(used, key.limit_amount) if amount is None else used + amount
     return used
-
-
-def _start(tx: Transaction, key: AccountKey, since: datetime | None) -> int:
-    if since is not None:
-        return to_us(since)
-    if key.period is not Period.SESSION:
-        return 0
-    window = tx.row("restore.window_start", _Moment, id=key.period_key)
-    return 0 if window is None else window.at

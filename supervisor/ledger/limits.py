@@ -41,7 +41,8 @@ def open_if_new(
         return False
     # A limit that was added today counts what its scope has used of today already.
     since = budgets.starts_at(key, moment)
-    used = with_gaps(tx, key, since, _used_before(tx, key, since))
+    began_us = 0 if since is None else to_us(since)
+    used = with_gaps(tx, key, began_us, _used_before(tx, key, since))
     resets_at = budgets.resets_at(key, moment)
     overrun = max(used - key.limit_amount, 0)
     tx.run(

@@ -38,10 +38,12 @@ def test_a_backup_is_made_and_put_back(lived: Site) -> None:
     assert made.json(Backed).bytes == file.stat().st_size
     lived.live(_one_more_tick)
     before = lived.call("spend", "--json").out
+    (lived.state_dir / "heartbeat.json").write_text("{}")
     put = lived.call("restore", str(file), "--why", "a test", "--json")
     assert put.code == 0
     answer = put.json(Put)
     assert answer.is_known
+    assert not (lived.state_dir / "heartbeat.json").exists()
     assert "system/day" in " ".join(answer.carried)
     assert lived.call("spend", "--json").out == before
     assert lived.call("audit").code == 0
