@@ -82,12 +82,8 @@ class Metrics:
         self.breaker_state = gauge("breaker_state", "1 for the state it is in.", "name", "state")
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
-        self.drill_last_pass = gauge(
-            "drill_last_pass_timestamp_seconds",
-            "When the drill last passed; 0: never.",
-            "drill",
-        )
         self._add_calls(registry)
+        self._add_drills(registry)
 
     def _add_calls(self, registry: CollectorRegistry) -> None:
         """Add the series that OpenTelemetry's GenAI conventions name."""
@@ -108,6 +104,14 @@ class Metrics:
                 buckets=_CALL_BUCKETS_S,
                 registry=registry,
             ).labels
+        )
+
+    def _add_drills(self, registry: CollectorRegistry) -> None:
+        self.drill_last_pass = Gauge(
+            "supervisor_drill_last_pass_timestamp_seconds",
+            "When the drill last passed; 0: never.",
+            ["drill"],
+            registry=registry,
         )
 
     def follow(self, facts: Sequence[object]) -> None:

@@ -11,6 +11,7 @@ import anyio
 from structlog.typing import FilteringBoundLogger
 
 from supervisor.clock import Clock, from_us
+from supervisor.config import Loaded
 from supervisor.errors import SupervisorError
 from supervisor.governance.drills import Drill, Verdict, last_end
 from supervisor.storage.database import Database
@@ -81,6 +82,12 @@ class DrillSchedule:
             self.log.info("drill_passed", drill=str(drill), what=verdict.what)
         else:
             self.log.error("drill_failed", drill=str(drill), why=verdict.what)
+
+
+def scheduled_drills(loaded: Loaded) -> Mapping[Drill, str]:
+    """Return when the config wants each drill held, empty where it does not."""
+    section = loaded.config.drills
+    return {Drill.KILL: section.kill, Drill.RESTORE: section.restore}
 
 
 def next_due(

@@ -38,12 +38,6 @@ class Rehearsal:
 Runner: TypeAlias = Callable[[Rehearsal, Database], Awaitable[Verdict]]
 
 
-def scheduled_drills(loaded: Loaded) -> Mapping[Drill, str]:
-    """Return when the config wants each drill held, empty where it does not."""
-    section = loaded.config.drills
-    return {Drill.KILL: section.kill, Drill.RESTORE: section.restore}
-
-
 async def hold_drill(rehearsal: Rehearsal) -> Verdict:
     """Hold a drill on a connection of its own, and record its verdict.
 

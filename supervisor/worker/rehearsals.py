@@ -7,8 +7,7 @@ from collections.abc import Callable
 from supervisor.config import Loaded
 from supervisor.governance.drills import Drill, Verdict
 from supervisor.ids import RandomIds
-from supervisor.maintenance.drill_schedule import DrillSchedule
-from supervisor.maintenance.drilling import Rehearsal, hold_drill, scheduled_drills
+from supervisor.maintenance.drill_schedule import DrillSchedule, scheduled_drills
 from supervisor.worker.canary import CanaryKeeper
 from supervisor.worker.plan import Kernel, WorkerPlan
 
@@ -36,6 +35,9 @@ class Rehearsals:
         )
 
     async def _hold(self, drill: Drill) -> Verdict:
+        # Imported when one is due: a start has no use for it (docs/decisions/0006).
+        from supervisor.maintenance.drilling import Rehearsal, hold_drill
+
         rehearsal = Rehearsal(
             drill=drill,
             loaded=self._loaded(),
