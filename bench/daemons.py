@@ -23,6 +23,7 @@ _HEAD = """
 [supervisor]
 state_dir = "var"
 grace_s = 30.0
+database = DATABASE
 [session]
 max_cost_usd = 1000000.0
 max_actions = 1000000000
@@ -66,10 +67,13 @@ class Worker:
         return "\n".join(lines)
 
 
-def write_config(folder: Path, workers: Iterable[Worker], *, log_level: str = "info") -> Path:
+def write_config(
+    folder: Path, workers: Iterable[Worker], *, log_level: str = "info", database: str = "sqlite"
+) -> Path:
     """Write a config with high limits and scripted providers, and return its path."""
     path = folder / "config.toml"
-    parts = [_HEAD, f'[log]\nlevel = "{log_level}"', *(worker.toml() for worker in workers)]
+    head = _HEAD.replace("DATABASE", json.dumps(database))
+    parts = [head, f'[log]\nlevel = "{log_level}"', *(worker.toml() for worker in workers)]
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
     return path
 
@@ -108,7 +112,16 @@ class Daemon:
 
     def wait_ready(self) -> None:
         """Return once `/readyz` says yes."""
-        until(self._is_ready, f"a ready daemon; its log is {self._log}")
+        self.wait_until(self._is_ready, "a ready daemon")
+
+    def wait_until(self, is_true: Callable[[], bool], what: str) -> None:
+        """Wait for something that this daemon does; it must not end meanwhile."""
+
+        def is_true_and_alive() -> bool:
+            assert self.process.poll() is None, self._log.read_text()[-2000:]
+            return is_true()
+
+        until(is_true_and_alive, what)
 
     def wait_ended(self) -> None:
         """Return once the process has exited, which must be with 0."""
@@ -126,7 +139,6 @@ class Daemon:
         return self._ask("POST", path, json.dumps(body))
 
     def _is_ready(self) -> bool:
-        assert self.process.poll() is None, self._log.read_text()[-2000:]
         try:
             return self._ask("GET", "/readyz", None) == 200
         except OSError:

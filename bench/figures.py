@@ -8,17 +8,12 @@ import platform
 import sqlite3
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from bench.disk import fdatasync_median_ms
+from bench.stores import Kind, Stores
 from supervisor.clock import Clock, iso
-
-RESULTS = Path(__file__).parent / "results"
-
-#: Every benchmark, a module of this package, in the order in which they run and are shown.
-NAMES = ("startup", "idle", "stop", "kill", "restart", "throughput", "calls")
 
 #: Above this an fdatasync makes a disk "slow" in performance.md's sense, in milliseconds.
 SLOW_DISK_MS = 1.0
@@ -65,8 +60,10 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """Where and when figures were taken.
 
-    `load` is the machine's run queue over the minute before. `is_lean` says that `rich` is not
-    installed: structlog imports it where it is, for 20 ms of each start and 4 MiB.
+    `commit` is the tree's, with a `+` where it was changed since. `load` is the machine's run
+    queue over the minute before. `is_lean` says that `rich` is not installed: structlog imports
+    it where it is, for 20 ms of each start and 4 MiB. `is_quick` says that spans were short, so
+    that the figures mean little.
     """
 
     date: str
@@ -77,10 +74,13 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     load: float
     is_lean: bool
     fdatasync_median_ms: float
+    commit: str = ""
+    postgres: str = ""
+    is_quick: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One benchmark's figures, as kept in `results/NAME.json`."""
+    """The figures of one part on one database, as kept in `results/NAME.json`."""
 
     name: str
     title: str
@@ -88,8 +88,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figure, ...]
 
 
-def look_around(folder: Path, clock: Clock) -> Conditions:
-    """Return the conditions now; `folder` is on the disk that the figures depend on."""
+def name_of(part: str, kind: Kind) -> str:
+    """Return the name under which a part's result on a database is kept."""
+    return part if kind == "sqlite" else f"{part}-{kind}"
+
+
+def look_around(stores: Stores, clock: Clock, *, commit: str, is_quick: bool) -> Conditions:
+    """Return the conditions now, with the fdatasync of the disk that the stores are on."""
     return Conditions(
         date=iso(clock.now()),
         python=".".join(str(part) for part in sys.version_info[:3]),
@@ -98,7 +103,10 @@ def look_around(folder: Path, clock: Clock) -> Conditions:
         cpus=os.cpu_count() or 1,
         load=round(os.getloadavg()[0], 2),
         is_lean=importlib.util.find_spec("rich") is None,
-        fdatasync_median_ms=round(fdatasync_median_ms(folder), 3),
+        fdatasync_median_ms=round(fdatasync_median_ms(stores.folder), 3),
+        commit=commit,
+        postgres=stores.version if stores.kind == "postgres" else "",
+        is_quick=is_quick,
     )
 
 
@@ -109,24 +117,15 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def crew(count: int, noun: str) -> str:
+    """Return `1 worker` or `32 workers`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def percentile(samples: Sequence[float], rank: float) -> float:
     """Return the nearest-rank percentile; `rank` is between 0 and 1."""
     ordered = sorted(samples)
     return ordered[min(int(rank * len(ordered)), len(ordered) - 1)]
-
-
-def keep(result: Result) -> Path:
-    """Write the result to its file and return that."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{result.name}.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    return path
-
-
-def kept(name: str) -> Result | None:
-    """Return what was measured last under this name."""
-    path = RESULTS / f"{name}.json"
-    return msgspec.json.decode(path.read_bytes(), type=Result) if path.exists() else None
 
 
 def table(result: Result) -> str:
@@ -143,11 +142,16 @@ def table(result: Result) -> str:
 
 def describe(conditions: Conditions) -> str:
     """Return the conditions as a line of text."""
+    database = f"SQLite {conditions.sqlite}"
+    if conditions.postgres:
+        database = f"Postgres {conditions.postgres}"
     parts = (
         conditions.date,
+        f"commit {conditions.commit}" if conditions.commit else "",
         f"fdatasync median {short(conditions.fdatasync_median_ms)} ms",
         f"load {conditions.load:g} on {conditions.cpus} CPUs",
-        f"{conditions.system}, Python {conditions.python}, SQLite {conditions.sqlite}",
+        f"{conditions.system}, Python {conditions.python}, {database}",
         "" if conditions.is_lean else "test extras installed",
+        "short spans (--quick): these figures mean little" if conditions.is_quick else "",
     )
     return ", ".join(part for part in parts if part)

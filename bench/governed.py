@@ -10,11 +10,12 @@ from pathlib import Path
 
 from bench.daemons import write_config
 from supervisor.assembly import build_models, build_policy
-from supervisor.clock import SystemClock, to_us
+from supervisor.clock import Clock, SystemClock, to_us
 from supervisor.config import Loaded, load
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import SessionPlan
+from supervisor.ids import RandomIds
 from supervisor.lifecycle import Life, begin_life
 from supervisor.logs import open_log
 from supervisor.maintenance.vitals import Vitals
@@ -24,17 +25,17 @@ from supervisor.windows import parse_window
 from supervisor.worker.plan import Kernel, WorkerFunction, WorkerPlan
 from supervisor.worker.schedule import Every
 
-_LIFE = Life(boot_id="boot-bench", pid=0, host="", version="")
 MODEL = "quick/any"
+
+_SYSTEM_CLOCK = SystemClock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Governed:
-    """A kernel, and a plan for each worker's name; `store` is the database file."""
+    """A kernel, and a plan for each worker's name."""
 
     kernel: Kernel
     loaded: Loaded
-    store: Path
 
     def plans(self, names: Sequence[str], function: WorkerFunction) -> list[WorkerPlan]:
         """Return plans such as the daemon makes of its config."""
@@ -56,19 +57,21 @@ class Governed:
 
 
 @asynccontextmanager
-async def governed(folder: Path, names: Sequence[str]) -> AsyncIterator[Governed]:
-    """Open a store with these workers registered, listened to as in the daemon."""
+async def governed(
+    folder: Path, names: Sequence[str], *, url: str, clock: Clock = _SYSTEM_CLOCK
+) -> AsyncIterator[Governed]:
+    """Open the store at `url` with these workers registered, listened to as in the daemon."""
     loaded = load(write_config(folder, [], log_level="warning"))
-    loaded.state_dir.mkdir()
-    clock = SystemClock()
+    loaded.state_dir.mkdir(exist_ok=True)
     log = open_log(loaded.config.log, state_dir=loaded.state_dir, secrets=[])
     now_us = to_us(clock.now())
-    database = await open_database("sqlite", state_dir=loaded.state_dir, now_us=now_us)
-    vitals = Vitals(dict.fromkeys(names, 120.0))
+    database = await open_database(url, state_dir=loaded.state_dir, now_us=now_us)
+    vitals = Vitals(dict.fromkeys(names, 120.0), clock)
     for listener in (Metrics(version="").follow, vitals.follow, EventLines(log)):
         database.listen(listener)
+    life = Life(boot_id=RandomIds().new("boot"), pid=0, host="", version="")
     kernel = Kernel(
-        boot_id=_LIFE.boot_id,
+        boot_id=life.boot_id,
         database=database,
         clock=clock,
         chance=random.Random(),
@@ -80,9 +83,9 @@ async def governed(folder: Path, names: Sequence[str]) -> AsyncIterator[Governed
         request_stop=log.error,
     )
     origin = Origin(at=clock.now(), actor="bench")
-    await database.write(begin_life, _LIFE, list(names), kernel.policy.budgets, origin)
+    await database.write(begin_life, life, list(names), kernel.policy.budgets, origin)
     try:
-        yield Governed(kernel=kernel, loaded=loaded, store=loaded.state_dir / "supervisor.db")
+        yield Governed(kernel=kernel, loaded=loaded)
     finally:
         await kernel.models.close()
         await database.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.daemons import ROOT, Worker, running, until, write_config
 from bench.figures import Figure, Goal
 from bench.marks import marks
+from bench.site import Site
 
 TITLE = "idle memory and CPU"
 MEMORY_GOAL = Goal(target=45, aim=36)
@@ -20,18 +21,18 @@ _SETTLE_S = 5.0
 _WATCH_S = 45.0
 
 
-def measure(folder: Path) -> tuple[Figure, ...]:
+def measure(site: Site) -> tuple[Figure, ...]:
     """Weigh the shipped config's daemon without and with its worker; time ten waiting workers.
 
     Needs /proc: Linux only.
     """
-    alone = _weigh(folder / "alone", _shipped().partition("\n[worker.")[0])
-    shipped = _weigh(folder / "shipped", _shipped())
+    alone = _weigh(site.folder / "alone", _shipped().partition("\n[worker.")[0])
+    shipped = _weigh(site.folder / "shipped", _shipped())
     return (
         _memory("RSS, default config, daemon alone", alone["Rss"], MEMORY_GOAL),
         _memory("of that private", alone["Private_Dirty"] + alone["Private_Clean"], None),
         _memory("RSS, default config, after its first digest", shipped["Rss"], MEMORY_GOAL),
-        _cpu(folder / "waiting"),
+        _cpu(site.folder / "waiting", site.pick(_WATCH_S, 3.0)),
     )
 
 
@@ -66,7 +67,7 @@ def _make_repository(home: Path) -> None:
         subprocess.run(["git", "-C", str(home), *words], check=True)
 
 
-def _cpu(home: Path) -> Figure:
+def _cpu(home: Path, watch_s: float) -> Figure:
     home.mkdir()
     left = home / "marks"
     names = [f"waiting-{number}" for number in range(_WORKERS)]
@@ -76,11 +77,11 @@ def _cpu(home: Path) -> Figure:
         until(lambda: len(marks(left)) == _WORKERS, "every worker's first tick")
         time.sleep(_SETTLE_S)
         before_s, before_ns = time.monotonic(), _cpu_ns(daemon.pid)
-        time.sleep(_WATCH_S)
+        time.sleep(watch_s)
         used_s = (_cpu_ns(daemon.pid) - before_ns) / 1e9
         watched_s = time.monotonic() - before_s
     return Figure(
-        what=f"CPU, {_WORKERS} waiting workers, over {_WATCH_S:g} s",
+        what=f"CPU, {_WORKERS} waiting workers, over {watch_s:g} s",
         value=round(used_s / watched_s * 100, 4),
         unit="%",
         samples=1,

@@ -16,6 +16,7 @@ import anyio
 from bench.daemons import Daemon, Worker, command, environment, running, until, write_config
 from bench.figures import Figure, Goal, percentile
 from bench.marks import marks
+from bench.site import Site
 from supervisor.clock import SystemClock, to_us
 from supervisor.config import load
 from supervisor.events.log import Origin
@@ -109,19 +110,18 @@ def _age_s(file: Path) -> float:
     return (time.monotonic_ns() - left[-1]) / 1e9 if left else float("inf")
 
 
-def measure(folder: Path) -> tuple[Figure, ...]:
+def measure(site: Site) -> tuple[Figure, ...]:
     """Kill in every way, with one worker that awaits a slow call and one that acts all the time."""
-    figures = _by_start(folder / "stop-file", "STOP file", _write_stop)
-    figures += _by_start(folder / "second-signal", "second SIGTERM", _second_signal)
-    figures += anyio.run(_by_latch, folder / "latch")
+    figures = _by_start(site, "STOP file", _write_stop)
+    figures += _by_start(site, "second SIGTERM", _second_signal)
+    figures += anyio.run(_by_latch, site)
     return tuple(figures)
 
 
-def _by_start(folder: Path, way: str, kill: Callable[[Daemon], int]) -> list[Figure]:
+def _by_start(site: Site, way: str, kill: Callable[[Daemon], int]) -> list[Figure]:
     spans = Spans()
-    folder.mkdir()
-    for number in range(_STARTS):
-        scene = Scene(folder / str(number))
+    for number in range(site.pick(_STARTS, 2)):
+        scene = Scene(site.folder / f"{way} {number}")
         with running(scene.config) as daemon:
             scene.wait_busy()
             engaged_ns = kill(daemon)
@@ -144,8 +144,8 @@ def _second_signal(daemon: Daemon) -> int:
     return engaged_ns
 
 
-async def _by_latch(folder: Path) -> list[Figure]:
-    scene = Scene(folder)
+async def _by_latch(site: Site) -> list[Figure]:
+    scene = Scene(site.folder / "latch")
     loaded = load(scene.config)
     figures: list[Figure] = []
     with running(scene.config) as daemon:
@@ -154,9 +154,13 @@ async def _by_latch(folder: Path) -> list[Figure]:
         latch = Latch(database, scene)
         by_store = partial(_by_store, latch)
         ways: tuple[tuple[str, _Kill, int], ...] = (
-            ("latched in the store by another process", by_store, _LATCHES),
-            ("POST /kill", partial(_by_post, daemon), _LATCHES),
-            ("`supervisor kill`, from its exec", partial(_by_command, scene.config), _COMMANDS),
+            ("latched in the store by another process", by_store, site.pick(_LATCHES, 2)),
+            ("POST /kill", partial(_by_post, daemon), site.pick(_LATCHES, 2)),
+            (
+                "`supervisor kill`, from its exec",
+                partial(_by_command, scene.config),
+                site.pick(_COMMANDS, 2),
+            ),
         )
         for way, kill, times in ways:
             figures += (await latch.spans(kill, times)).figures(way)

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.daemons import Daemon, Worker, until, write_config
 from bench.figures import Figure, Goal
 from bench.marks import marks
+from bench.site import Site
 
 TITLE = "process start → first tick"
 GOAL = Goal(target=300, aim=150)
@@ -19,13 +20,14 @@ GOAL = Goal(target=300, aim=150)
 _STARTS = 15
 
 
-def measure(folder: Path) -> tuple[Figure, ...]:
+def measure(site: Site) -> tuple[Figure, ...]:
     """Start daemons with a worker that does nothing, each on a new store and then on that store."""
+    starts = site.pick(_STARTS, 2)
     first: list[float] = []
     again: list[float] = []
     bare: list[float] = []
-    for number in range(_STARTS + 1):
-        home = folder / f"start-{number}"
+    for number in range(starts + 1):
+        home = site.folder / f"start-{number}"
         home.mkdir()
         left = home / "marks"
         worker = Worker(name="trivial", function="tick", options={"marks": str(left)})
@@ -36,15 +38,15 @@ def measure(folder: Path) -> tuple[Figure, ...]:
     # The first start of all compiles bytecode: an installation's, not a start's.
     first, again, bare = first[1:], again[1:], bare[1:]
     return (
-        _figure("existing store, median", statistics.median(again), GOAL),
-        _figure("existing store, worst", max(again), None),
-        _figure("new store, median", statistics.median(first), GOAL),
-        _figure("of that: this Python, start to exit, median", statistics.median(bare), None),
+        _figure("existing store, median", statistics.median(again), starts, GOAL),
+        _figure("existing store, worst", max(again), starts),
+        _figure("new store, median", statistics.median(first), starts, GOAL),
+        _figure("of that: this Python, start to exit, median", statistics.median(bare), starts),
     )
 
 
-def _figure(what: str, value_ms: float, goal: Goal | None) -> Figure:
-    return Figure(what=what, value=value_ms, unit="ms", samples=_STARTS, goal=goal)
+def _figure(what: str, value_ms: float, samples: int, goal: Goal | None = None) -> Figure:
+    return Figure(what=what, value=round(value_ms, 2), unit="ms", samples=samples, goal=goal)
 
 
 def _first_tick_ms(config: Path, left: Path) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.daemons import Worker, running, until, write_config
 from bench.figures import Figure, Goal
 from bench.marks import marks
+from bench.site import Site
 
 TITLE = "SIGTERM → exit, idle"
 GOAL = Goal(target=150, aim=30)
@@ -19,21 +20,21 @@ _WORKERS = 10
 _SETTLE_S = 0.5
 
 
-def measure(folder: Path) -> tuple[Figure, ...]:
+def measure(site: Site) -> tuple[Figure, ...]:
     """Stop daemons whose ten workers wait."""
-    left = folder / "marks"
+    left = site.folder / "marks"
     options = {"marks": str(left)}
     workers = [Worker(name=f"w{n}", function="tick", options=options) for n in range(_WORKERS)]
-    config = write_config(folder, workers)
-    spans = [_stop_ms(config, left) for _ in range(_STOPS)]
+    config = write_config(site.folder, workers)
+    spans = [_stop_ms(config, left) for _ in range(site.pick(_STOPS, 2))]
     return (
-        _figure("10 waiting workers, median", statistics.median(spans), GOAL),
-        _figure("worst", max(spans), None),
+        _figure("10 waiting workers, median", statistics.median(spans), len(spans), GOAL),
+        _figure("worst", max(spans), len(spans)),
     )
 
 
-def _figure(what: str, value_ms: float, goal: Goal | None) -> Figure:
-    return Figure(what=what, value=round(value_ms, 2), unit="ms", samples=_STOPS, goal=goal)
+def _figure(what: str, value_ms: float, samples: int, goal: Goal | None = None) -> Figure:
+    return Figure(what=what, value=round(value_ms, 2), unit="ms", samples=samples, goal=goal)
 
 
 def _stop_ms(config: Path, left: Path) -> float:

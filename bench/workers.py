@@ -20,6 +20,13 @@ async def tick(ctx: Context) -> None:
     leave_mark(_file(ctx))
 
 
+async def call_model(ctx: Context) -> None:
+    """Leave a mark, ask a model that answers at once, and remember the answer."""
+    leave_mark(_file(ctx))
+    reply = await ctx.model.complete("How much is the fish?", max_tokens=64)
+    ctx.state["last"] = reply.text
+
+
 async def wait_for_model(ctx: Context) -> None:
     """Ask a model that takes a minute; a mark in `.begun` before, one in `marks` at the end."""
     leave_mark(_file(ctx).with_suffix(".begun"))

@@ -13,19 +13,14 @@ import anyio
 from anyio.abc import TaskGroup
 from structlog.typing import FilteringBoundLogger
 
-from supervisor.assembly import (
-    build_canary,
-    build_intensity,
-    build_models,
-    build_plan,
-    build_policy,
-)
+from supervisor.assembly import build_intensity, build_models, build_plan, build_policy
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, load, take_notify_socket
 from supervisor.errors import ConfigError, StoreUnavailable
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
-from supervisor.governance.drills import CANARY
+from supervisor.events.telemetry import Telemetry
+from supervisor.governance.rotation import system_journal
 from supervisor.http.answers import Answers
 from supervisor.http.app import serve
 from supervisor.ids import RandomIds
@@ -39,18 +34,20 @@ from supervisor.lifecycle import (
 )
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
-from supervisor.maintenance.loop_lag import LoopLag
+from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.ping import Ping
-from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.process_watch import ProcessWatch, Reach
 from supervisor.maintenance.service_manager import ServiceManager
 from supervisor.maintenance.stop_file import STOP_NAME
+from supervisor.maintenance.stop_request import StopRequest
 from supervisor.maintenance.vitals import Vitals
+from supervisor.maintenance.witness import check_not_behind, read_witness
 from supervisor.metrics import Metrics
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
 from supervisor.supervision import Child, ChildGivenUp, Supervision
+from supervisor.upkeep import Upkeep
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.rehearsals import Rehearsals
 from supervisor.worker.tick import WorkerCrashed, run_tick
 from supervisor.worker.workforce import Workforce
 
@@ -58,7 +55,6 @@ EXIT_STOPPED = 0
 EXIT_RESTART = 75
 
 _CHILD_GRACE_S = 2.0
-_RECOVER_EVERY_S = 60.0
 
 
 class Daemon:
@@ -74,12 +70,11 @@ class Daemon:
         self._clock = SystemClock()
         self._chance = random.Random()  # noqa: S311 - jitter, not a secret
         self._is_ready = False
-        self._why_stopped = ""
         self._has_ended = False
         self._reloading = anyio.Lock()
-        self._stop_asked = anyio.Event()
-        self._hurry_asked = anyio.Event()
         self._supervision: Supervision | None = None
+        self._stop = StopRequest(log, on_hurry=self._hurry)
+        self._peers = Peers(host=life.host, clock=self._clock)
         self.metrics = Metrics(version=life.version)
         self._manager = ServiceManager(take_notify_socket())
         self._build(loaded)
@@ -96,7 +91,7 @@ class Daemon:
             config_dir=loaded.folder,
             state_dir=loaded.state_dir,
             log=self._log,
-            request_stop=self.request_stop,
+            request_stop=self._stop.ask,
         )
         self._workforce = Workforce(
             self.kernel,
@@ -106,26 +101,39 @@ class Daemon:
             timezone=loaded.timezone,
         )
         timeouts_s = {name: w.tick_timeout_s for name, w in loaded.config.worker.items()}
-        self._vitals = Vitals(timeouts_s)
+        self._vitals = Vitals(timeouts_s, self._clock)
+        self._stop_file = loaded.state_dir / STOP_NAME
+        self._heartbeat_file = loaded.state_dir / HEARTBEAT_NAME
         self.kill_watch = KillWatch(
             database=self._database,
             in_flight=self.kernel.in_flight,
-            stop_file=loaded.state_dir / STOP_NAME,
+            stop_file=self._stop_file,
             log=self._log,
-            on_stop=partial(self.request_stop, in_a_hurry=True),
-            on_change=self._on_foreign_commit,
+            on_stop=partial(self._stop.ask, in_a_hurry=True),
+            on_change=self._workforce.wake_all,
         )
-        self._rehearsals = Rehearsals(
-            self.kernel,
-            loaded=lambda: self._loaded,
-            canary=lambda: build_canary(self._loaded),
+        self._upkeep = Upkeep(
+            self.kernel, loaded=lambda: self._loaded, peers=self._peers, metrics=self.metrics
         )
-        self.loop_lag = LoopLag(
+        self.kill_watch.follow(self._upkeep.wake)
+        self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,
             log=self._log,
-            timezone=loaded.timezone,
-            warn_s=section.loop_block_warn_s,
+            open_journal=lambda tx, origin: system_journal(tx, loaded.timezone, origin),
+            held_max=section.telemetry_held_max,
+        )
+        self.process_watch = ProcessWatch(
+            section,
+            clock=self._clock,
+            log=self._log,
+            telemetry=self.telemetry,
+            stop_file=self._stop_file,
+            reach=Reach(
+                running=self._vitals.running,
+                request_restart=self._stop.ask_for_restart,
+                exit_at_once=self._exit_at_once,
+            ),
         )
 
     @property
@@ -137,20 +145,18 @@ class Daemon:
             return "starting"
         return "degraded" if self._workforce.failed else "running"
 
-    def _on_foreign_commit(self) -> None:
-        self._workforce.wake_all()
-        self._rehearsals.canary.wake()
+    def _hurry(self) -> None:
+        if self._supervision is not None:
+            self._supervision.hurry()
 
-    def request_stop(self, why: str, *, in_a_hurry: bool = False) -> None:
-        """Stop the daemon; `in_a_hurry` cancels the ticks in flight at once."""
-        if not self._stop_asked.is_set():
-            self._why_stopped = why
-            self._log.warning("stopping", why=why, in_a_hurry=in_a_hurry)
-            self._stop_asked.set()
-        if in_a_hurry:
-            self._hurry_asked.set()
-            if self._supervision is not None:
-                self._supervision.hurry()
+    @property
+    def _exit_code(self) -> int:
+        return EXIT_RESTART if self._stop.is_for_restart else EXIT_STOPPED
+
+    def _exit_at_once(self) -> None:
+        """End this process from any thread; recovery closes at the next start what is open."""
+        is_stop = self._stop.asked.is_set() or self._stop_file.exists()
+        os._exit(self._exit_code if is_stop else EXIT_RESTART)
 
     async def run(self, plans: list[WorkerPlan], listening: socket.socket) -> int:
         """Live until asked to stop, and return the exit code.
@@ -159,18 +165,26 @@ class Daemon:
             StoreUnavailable: the store failed at the start.
         """
         await self._begin(plans)
-        exit_code = EXIT_STOPPED
+        failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 await self._live(tasks, plans, listening)
                 tasks.cancel_scope.cancel()
         except* ChildGivenUp as given_up:
             # Above this stands the service manager: it restarts us with everything fresh.
-            self._why_stopped = f"a part of the daemon crashed too often: {given_up.exceptions}"
-            self._log.error("part_given_up", why=self._why_stopped)
-            exit_code = EXIT_RESTART
+            self._stop.why = f"a part of the daemon crashed too often: {given_up.exceptions}"
+            self._stop.is_for_restart = True
+            self._log.error("part_given_up", why=self._stop.why)
+        except* StoreUnavailable as failed:
+            # Recovery, before any work was begun: the start has failed.
+            failure = failed
+            while isinstance(failure, BaseExceptionGroup):
+                failure = failure.exceptions[0]
+            self._stop.why = f"recovery was not possible: {failure}"
         await self._end()
-        return exit_code
+        if failure is not None:
+            raise failure
+        return self._exit_code
 
     async def run_once(self, worker: str) -> Outcome:
         """Run one tick of one worker, after recovery and through every gate, and end this life.
@@ -178,9 +192,9 @@ class Daemon:
         SIGTERM and the STOP file end the tick as they do in the daemon.
         """
         plan = build_plan(self._loaded, worker)
-        self._why_stopped = f"one tick of {worker} is over"
+        self._stop.why = f"one tick of {worker} is over"
         await self._begin([plan])
-        await self._recover()
+        await self._upkeep.recover()
         outcome = Outcome.CANCELLED
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.kill_watch.run)
@@ -198,16 +212,18 @@ class Daemon:
         """End the one tick: at once for the STOP file, after the grace for a signal."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._obey_signals, tasks, None)
-            await self._stop_asked.wait()
+            await self._stop.asked.wait()
             self.kernel.is_stopping = True
             with anyio.move_on_after(self._loaded.config.supervisor.grace_s):
-                await self._hurry_asked.wait()
+                await self._stop.hurried.wait()
             scope.cancel()
 
     async def _begin(self, plans: list[WorkerPlan]) -> None:
+        self.process_watch.start()
         for listener in (self.metrics.follow, self._vitals.follow, EventLines(self._log)):
             self._database.listen(listener)
-        names = [plan.name for plan in plans]
+        path, names = self._heartbeat_file, [plan.name for plan in plans]
+        await self._database.read(check_not_behind, read_witness(path), path)
         budgets = self.kernel.policy.budgets
         latches = await self._database.write(begin_life, self._life, names, budgets, self._origin())
         await self._database.read(self._vitals.load)
@@ -227,17 +243,17 @@ class Daemon:
         server = serve(self._answers(heartbeat), self._loaded, listening)
         supervision.start(self._child("http", server.run_until_stopped, server.stop))
         supervision.start(self._child("kill-watch", self.kill_watch.run))
-        supervision.start(self._child("loop-lag", self.loop_lag.run))
-        await self._recover()
+        supervision.start(self._child("telemetry", self.telemetry.run))
+        await self._upkeep.recover()
         self._is_ready = True
         for plan in plans:
             self._workforce.start(supervision, plan)
         supervision.start(self._child("heartbeat", heartbeat.run))
-        supervision.start(self._child("recovery", self._recover_on_schedule))
-        supervision.start(self._child("canary", self._rehearsals.canary.run))
-        supervision.start(self._child("drills", self._rehearsals.schedule.run))
+        supervision.start(self._child("memory", self.process_watch.memory.run))
+        for name, duty in self._upkeep.children().items():
+            supervision.start(self._child(name, duty))
         self._manager.notify("READY=1")
-        await self._stop_asked.wait()
+        await self._stop.asked.wait()
         await self._drain(supervision, heartbeat)
 
     def _heartbeat(self, tasks: TaskGroup) -> Heartbeat:
@@ -249,11 +265,12 @@ class Daemon:
             vitals=self._vitals,
             manager=self._manager,
             ping=Ping(section.heartbeat_ping_url, tasks=tasks, clock=self._clock, log=self._log),
-            path=self._loaded.state_dir / HEARTBEAT_NAME,
+            path=self._heartbeat_file,
             boot_id=self._life.boot_id,
             pid=self._life.pid,
             every_s=section.heartbeat_s,
             state=lambda: self.state,
+            watched=self.kill_watch.troubles,
         )
 
     def _answers(self, heartbeat: Heartbeat) -> Answers:
@@ -265,7 +282,8 @@ class Daemon:
             vitals=self._vitals,
             heartbeat=heartbeat,
             kill_watch=self.kill_watch,
-            loop_lag=self.loop_lag,
+            loop_lag=self.process_watch.loop_lag,
+            telemetry=self.telemetry,
             ids=RandomIds(),
             is_ready=lambda: self._is_ready,
             loaded=lambda: self._loaded,
@@ -282,35 +300,13 @@ class Daemon:
             return Child(name=name, run=run, intensity=intensity)
         return Child(name=name, run=run, stop=stop, grace_s=_CHILD_GRACE_S, intensity=intensity)
 
-    async def _recover_on_schedule(self) -> None:
-        while True:
-            await anyio.sleep(_RECOVER_EVERY_S)
-            try:
-                await self._recover()
-            except StoreUnavailable as error:
-                self._log.error("recovery_not_done", error=str(error))
-
-    async def _recover(self) -> None:
-        found = await recover(
-            self._database,
-            boot_id=self._life.boot_id,
-            clock=self._clock,
-            timezone=self._loaded.timezone,
-            workers={*self._loaded.config.worker, CANARY},
-        )
-        self.metrics.show_recovery(ticks=found.ticks, holds=found.holds, sessions=found.sessions)
-        if found != Findings():
-            self._log.warning(
-                "recovered", ticks=found.ticks, holds=found.holds, sessions=found.sessions
-            )
-
     async def _obey_signals(self, tasks: TaskGroup, supervision: Supervision | None) -> None:
         wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         with anyio.open_signal_receiver(*wanted) as signals:
             async for received in signals:
                 if received is not signal.SIGHUP:
-                    is_second = self._stop_asked.is_set()
-                    self.request_stop(f"received {received.name}", in_a_hurry=is_second)
+                    is_second = self._stop.asked.is_set()
+                    self._stop.ask(f"received {received.name}", in_a_hurry=is_second)
                 elif supervision is not None:
                     # Beside this loop: a reload waits for the ticks of removed workers.
                     tasks.start_soon(self._reload, supervision)
@@ -336,25 +332,27 @@ class Daemon:
         self._log.error("worker_swallows_cancellation", workers=abandoned)
         await self._end()
         await self._database.close()
-        os._exit(EXIT_STOPPED)
+        os._exit(self._exit_code)
 
     async def _end(self) -> None:
+        await self.telemetry.close()
         origin = self._origin()
         try:
             await self._database.write(
-                end_life, self._life, self._loaded.timezone, origin, why=self._why_stopped
+                end_life, self._life, self._loaded.timezone, origin, why=self._stop.why
             )
         except StoreUnavailable as error:
             # Recovery closes at the next start what could not be closed now.
             self._log.error("end_not_written", error=str(error))
         await self.kernel.models.close()
         self._manager.close()
-        self._log.info("stopped", why=self._why_stopped)
+        self.process_watch.stop()
+        self._log.info("stopped", why=self._stop.why)
 
     async def _reload(self, supervision: Supervision) -> None:
         """Take up a changed config; an invalid one leaves everything as it is and says why."""
         async with self._reloading:
-            if not self._stop_asked.is_set():
+            if not self._stop.asked.is_set():
                 await self._reload_now(supervision)
 
     async def _reload_now(self, supervision: Supervision) -> None:

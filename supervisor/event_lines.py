@@ -31,12 +31,14 @@ _LEVELS: dict[str, int] = {
     "account_carried": logging.WARNING,
     "ledger_clock_reset": logging.WARNING,
     "store_restored": logging.WARNING,
+    "telemetry_dropped": logging.WARNING,
     "budget_exhausted": logging.ERROR,
     "token_budget_exhausted": logging.ERROR,
     "account_overrun": logging.ERROR,
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
     "drill_failed": logging.ERROR,
+    "memory_exceeded": logging.ERROR,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

@@ -6,10 +6,11 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 from structlog.typing import FilteringBoundLogger
@@ -38,7 +39,17 @@ EXIT_FAILED = 1
 _BAD = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.UNKNOWN})
 
 
-def run_daemon(loaded: Loaded, *, exit_if_killed: bool = False) -> int:
+class OpenStore(Protocol):
+    """What opens the store; the crash harness puts its fault points around the real one."""
+
+    def __call__(self, url: str, *, state_dir: Path, now_us: int) -> Awaitable[Database]:
+        """Open the store, as `storage.open.open_database` does."""
+        ...
+
+
+def run_daemon(
+    loaded: Loaded, *, exit_if_killed: bool = False, open_store: OpenStore = open_database
+) -> int:
     """Run the daemon in the foreground and return its exit code.
 
     Raises:
@@ -53,7 +64,8 @@ def run_daemon(loaded: Loaded, *, exit_if_killed: bool = False) -> int:
         return EXIT_STOPPED
     lock = acquire(loaded.state_dir)
     try:
-        return anyio.run(partial(_run, loaded, plans, lock, exit_if_killed=exit_if_killed))
+        run = partial(_run, exit_if_killed=exit_if_killed, open_store=open_store)
+        return anyio.run(run, loaded, plans, lock)
     finally:
         lock.release()
 
@@ -86,7 +98,7 @@ def run_once(loaded: Loaded, worker: str) -> int:
 
 async def _run_once(loaded: Loaded, worker: str, lock: Lock) -> int:
     life = describe_life(lock, listen="")
-    async with _opened(loaded) as (database, log):
+    async with _opened(loaded, open_database) as (database, log):
         daemon = Daemon(loaded, database=database, log=log, life=life)
         outcome = await daemon.run_once(worker)
     _say(f"{worker}: {outcome}")
@@ -94,25 +106,34 @@ async def _run_once(loaded: Loaded, worker: str, lock: Lock) -> int:
 
 
 @asynccontextmanager
-async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Database, FilteringBoundLogger]]:
+async def _opened(
+    loaded: Loaded, open_store: OpenStore
+) -> AsyncIterator[tuple[Database, FilteringBoundLogger]]:
     """Open the log and the store, and close the store."""
     log = open_log(
         loaded.config.log, state_dir=loaded.state_dir, secrets=list(loaded.secrets.values())
     )
     now_us = to_us(SystemClock().now())
     url = loaded.config.supervisor.database
-    database = await open_database(url, state_dir=loaded.state_dir, now_us=now_us)
+    database = await open_store(url, state_dir=loaded.state_dir, now_us=now_us)
     try:
         yield database, log
     finally:
         await database.close()
 
 
-async def _run(loaded: Loaded, plans: list[WorkerPlan], lock: Lock, *, exit_if_killed: bool) -> int:
+async def _run(
+    loaded: Loaded,
+    plans: list[WorkerPlan],
+    lock: Lock,
+    *,
+    exit_if_killed: bool,
+    open_store: OpenStore,
+) -> int:
     listening = bind(loaded.config.http.listen)
     try:
         life = describe_life(lock, listen=address_of(listening))
-        async with _opened(loaded) as (database, log):
+        async with _opened(loaded, open_store) as (database, log):
             latches = await database.read(engaged)
             if exit_if_killed and any(latch.scope == "system" for latch in latches):
                 _say("not started: the system is killed; `supervisor release --system --why TEXT`")

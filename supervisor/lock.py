@@ -89,7 +89,7 @@ def running_holder(state_dir: Path) -> Holder | None:
     """Return who holds the directory now, None if nobody does."""
     path = state_dir / LOCK_NAME
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

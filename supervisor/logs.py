@@ -43,7 +43,8 @@ class _Sinks:
         self._console = console
 
     def write(self, line: str, shown: str) -> None:
-        self._file.emit(logging.makeLogRecord({"msg": line}))
+        # `handle` takes the lock that a rollover needs: the loop guard logs from its own thread.
+        self._file.handle(logging.makeLogRecord({"msg": line}))
         if self._console is None:
             return
         try:

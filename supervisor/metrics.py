@@ -33,6 +33,7 @@ class Metrics:
         registry = CollectorRegistry()
         self.registry = registry
         self._write_failures_shown = 0
+        self._telemetry_dropped_shown = 0
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
@@ -62,11 +63,6 @@ class Metrics:
         self._holds = counter("holds", "Holds, by how they ended.", "end")
         self._events = counter("events", "Committed events.", "kind")
         self._recoveries = counter("recoveries", "What recovery found.", "finding")
-        self.write_failures = Counter(
-            "supervisor_state_write_failures",
-            "Writes that the store did not take.",
-            registry=registry,
-        )
         self.last_progress = gauge(
             "last_progress_timestamp_seconds", "When the worker's last tick ended.", "worker"
         )
@@ -82,8 +78,21 @@ class Metrics:
         self.breaker_state = gauge("breaker_state", "1 for the state it is in.", "name", "state")
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
+        self._add_refused_writes(registry)
         self._add_calls(registry)
         self._add_drills(registry)
+
+    def _add_refused_writes(self, registry: CollectorRegistry) -> None:
+        self.write_failures = Counter(
+            "supervisor_state_write_failures",
+            "Writes that the store did not take.",
+            registry=registry,
+        )
+        self.telemetry_dropped = Counter(
+            "supervisor_telemetry_dropped",
+            "Events that change no state and that the store did not take.",
+            registry=registry,
+        )
 
     def _add_calls(self, registry: CollectorRegistry) -> None:
         """Add the series that OpenTelemetry's GenAI conventions name."""
@@ -180,6 +189,11 @@ class Metrics:
         """Bring the counter up to the store's own count."""
         self.write_failures.inc(total - self._write_failures_shown)
         self._write_failures_shown = total
+
+    def show_telemetry_dropped(self, total: int) -> None:
+        """Bring the counter up to the queue's own count."""
+        self.telemetry_dropped.inc(total - self._telemetry_dropped_shown)
+        self._telemetry_dropped_shown = total
 
     def render(self) -> bytes:
         """Return every series in Prometheus' text form."""

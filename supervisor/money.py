@@ -7,6 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 MICRO_PER_USD = 1_000_000
+#: The most that the config or a person may name: sums of them fit any store's integer.
+USD_MAX = 1e9
 
 
 def micro_usd(usd: float | int | str | Decimal) -> int:

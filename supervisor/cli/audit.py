@@ -34,7 +34,8 @@ def _print(report: AuditReport) -> None:
         print_wrapped(finding.text)
     hidden = report.findings_total - len(report.findings)
     if hidden:
-        print(f"... and {hidden} more")
+        by_kind = ", ".join(f"{count} of {kind}" for kind, count in report.findings_by_kind.items())
+        print_wrapped(f"... and {hidden} more; in all {by_kind}")
     verdict = "sound" if report.is_clean else f"{report.findings_total} differences"
     print_wrapped(
         f"audit: {verdict}; {report.events} events, {report.sessions} sessions, "

@@ -14,7 +14,7 @@ from supervisor.cli.store import opened, store_exists
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, WorkerSection
 from supervisor.errors import SupervisorError
-from supervisor.storage.open import sqlite_path
+from supervisor.storage.open import store_name
 from supervisor.worker.loading import load_function
 from supervisor.worker.models import Models
 
@@ -114,12 +114,13 @@ def _check_function(loaded: Loaded, name: str, run: str, *, what: str) -> Checke
 
 
 async def _check_store(loaded: Loaded) -> Checked:
-    path = str(sqlite_path(loaded.config.supervisor.database, state_dir=loaded.state_dir))
-    if not store_exists(loaded):
-        found = "does not exist yet: the first start makes it"
-        return Checked(what="store", name=path, found=found)
+    name = "postgresql"
     try:
+        name = store_name(loaded.config.supervisor.database, state_dir=loaded.state_dir)
+        if not store_exists(loaded):
+            found = "does not exist yet: the first start makes it"
+            return Checked(what="store", name=name, found=found)
         async with opened(loaded, is_read_only=True):
-            return Checked(what="store", name=path, found="can be read, schema is current")
+            return Checked(what="store", name=name, found="can be read, schema is current")
     except SupervisorError as error:
-        return Checked(what="store", name=path, found="", problem=error)
+        return Checked(what="store", name=name, found="", problem=error)

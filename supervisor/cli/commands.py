@@ -35,6 +35,9 @@ COMMANDS = {
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
+    "simulate": Entry(
+        "simulate", "lives through a month of the config in virtual time, with faults"
+    ),
     "backup": Entry("backup", "copies the store while it is in use, and proves the copy"),
     "restore": Entry("restore", "puts a backup back, refunding nothing and releasing no kill"),
     "drill": Entry("drill", "rehearses a safety and records how it went: kill, restore"),

@@ -28,7 +28,9 @@ from supervisor.maintenance.doctor_site import (
     examine_state_dir,
 )
 from supervisor.maintenance.doctor_store import examine_facts, examine_file, read_facts
+from supervisor.maintenance.heartbeat import HEARTBEAT_NAME
 from supervisor.maintenance.stop_file import read_stop
+from supervisor.maintenance.witness import check_not_behind, read_witness
 from supervisor.storage.open import is_postgres, sqlite_path
 from supervisor.worker.loading import load_function
 
@@ -177,6 +179,10 @@ def _examine_record(loaded: Loaded, holder: Holder | None, now: datetime) -> Ite
     is_alone = not is_postgres(loaded.config.supervisor.database)
     facts = read_store(loaded, read_facts, now, boot_id=boot_id, is_alone=is_alone)
     yield from examine_facts(facts, now, is_running=holder is not None)
+    heartbeat = loaded.state_dir / HEARTBEAT_NAME
+    # Read before the store is: a daemon that runs goes on in between.
+    witness = read_witness(heartbeat)
+    read_store(loaded, check_not_behind, witness, heartbeat)
 
 
 # --- the ledger's clock

@@ -16,7 +16,7 @@ from supervisor.config import person
 from supervisor.events.log import Origin
 from supervisor.governance.reconciliation import ReconcileCommand, reconcile_hold
 from supervisor.ids import RandomIds
-from supervisor.money import micro_usd, usd_text
+from supervisor.money import USD_MAX, micro_usd, usd_text
 
 
 class ReconcileOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +55,10 @@ def _amount(text: str) -> float:
         amount = float(text)
     except ValueError:
         amount = -1.0
-    if not (math.isfinite(amount) and amount >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount: write USD such as 1.5")
+    if not (math.isfinite(amount) and 0 <= amount <= USD_MAX):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no amount: write USD such as 1.5, at most {USD_MAX:g}"
+        )
     return amount
 
 

@@ -133,7 +133,13 @@ def _put_back(loaded: Loaded, options: RestoreOptions, origin: Origin) -> Restor
     backup = Path(options.file).absolute()
     if not backup.exists():
         raise NotFound(subject=f"file {backup}", what="does not exist", fix="name a backup")
-    order = RestoreOrder(backup=backup, store=store, why=why, spent=options.spent)
+    order = RestoreOrder(
+        backup=backup,
+        store=store,
+        why=why,
+        spent=options.spent,
+        heartbeat=loaded.state_dir / HEARTBEAT_NAME,
+    )
     return asyncio.run(restore(order, origin=origin, timezone=loaded.timezone))
 
 

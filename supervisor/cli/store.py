@@ -12,15 +12,17 @@ from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable, UsageError
 from supervisor.lock import Holder, acquire
+from supervisor.storage import open as stores
 from supervisor.storage.database import Database, P, T, TransactionFunction
-from supervisor.storage.open import is_postgres, open_database, sqlite_path
 
 
 def store_exists(loaded: Loaded) -> bool:
-    """Return whether anything has been stored yet."""
-    path = sqlite_path(loaded.config.supervisor.database, state_dir=loaded.state_dir)
-    # A log without its database is a damaged store, not a missing one.
-    return path.exists() or path.with_name(f"{path.name}-wal").exists()
+    """Return whether anything has been stored yet; a database server is asked.
+
+    Raises:
+        StoreUnavailable: the server does not say.
+    """
+    return stores.store_exists(loaded.config.supervisor.database, state_dir=loaded.state_dir)
 
 
 def read_store(
@@ -63,7 +65,7 @@ async def opened(loaded: Loaded, *, is_read_only: bool) -> AsyncIterator[Databas
     Raises:
         StoreUnavailable: it can't be opened.
     """
-    database = await open_database(
+    database = await stores.open_database(
         loaded.config.supervisor.database,
         state_dir=loaded.state_dir,
         now_us=to_us(SystemClock().now()),
@@ -99,13 +101,13 @@ def store_file(loaded: Loaded, command: str, instead: str) -> Path:
         UsageError: it is a database server's; `instead` does there what the command does here.
     """
     url = loaded.config.supervisor.database
-    if is_postgres(url):
+    if stores.is_postgres(url):
         raise UsageError(
             subject=f"supervisor {command}",
             what="copies a SQLite file, and the store is a Postgres database",
             fix=f"use {instead}; the RUNBOOK has the lines",
         )
-    return sqlite_path(url, state_dir=loaded.state_dir)
+    return stores.sqlite_path(url, state_dir=loaded.state_dir)
 
 
 def prepare_state_dir(loaded: Loaded) -> None:

@@ -16,6 +16,7 @@ from supervisor.config.sections import (
     LogSection,
     PriceTable,
     ProviderSection,
+    SupervisorSection,
     WorkerSection,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "NothingMissing",
     "PriceTable",
     "ProviderSection",
+    "SupervisorSection",
     "WorkerSection",
     "child_environment",
     "config_path",

@@ -11,7 +11,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from supervisor.config.explain import did_you_mean
-from supervisor.config.sections import Config, ProviderSection, WorkerSection
+from supervisor.config.sections import (
+    Config,
+    ProviderSection,
+    SupervisorSection,
+    WorkerSection,
+)
 from supervisor.errors import ConfigError
 from supervisor.windows import parse_window, span_of
 
@@ -19,6 +24,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SCOPE = re.compile(r"system|(worker|model):\S{1,128}")
 _LATER_SCOPE = re.compile(r"(org|user|conversation):.*")
+_POSTGRES = re.compile(r"postgres(ql)?://")
+# Up to the last @: a password may hold one, or a slash, that nobody has encoded.
+_PASSWORD = re.compile(r"(?<=://).*(?=@)|(?<=password=)[^&]*")
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 _PORT_MAX = 65_535
 _CANARY = "canary"  # the worker that drills kill: governance/drills.py
@@ -37,6 +45,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.state_dir(config.supervisor.state_dir)
     check.window("session.window", config.session.window)
     check.ping(config.supervisor.heartbeat_ping_url)
+    check.blocks(config.supervisor)
     check.listen(config, environment)
     check.budgets(config)
     check.drills(config)
@@ -72,8 +81,13 @@ class _Checker:
         if url == "sqlite" or (url.startswith("sqlite:///") and url != "sqlite:///"):
             return
         what = "is no store that this version has"
-        fix = 'write "sqlite" or "sqlite:///path/to/file.db"'
-        raise self._fail("supervisor.database", url, what, fix)
+        fix = 'write "sqlite", "sqlite:///path/to/file.db" or "postgresql://user@host/database"'
+        if _POSTGRES.match(url):
+            problem = _postgres_problem(url)
+            if problem is None:
+                return
+            what, fix = problem, 'write "postgresql://user@host:port/database"'
+        raise self._fail("supervisor.database", without_password(url), what, fix)
 
     def window(self, key: str, text: str) -> None:
         self._try(key, text, parse_window, 'write "hourly", "daily" or a span such as "4h"')
@@ -87,6 +101,14 @@ class _Checker:
     def ping(self, url: str) -> None:
         if url:
             self._url("supervisor.heartbeat_ping_url", url)
+
+    def blocks(self, section: SupervisorSection) -> None:
+        warn_s, abort_s = section.loop_block_warn_s, section.loop_block_abort_s
+        if abort_s <= warn_s:
+            fix = f"raise it above loop_block_warn_s = {warn_s:g}"
+            raise self._fail(
+                "supervisor.loop_block_abort_s", abort_s, "comes before the warning", fix
+            )
 
     def _url(self, key: str, url: str) -> None:
         fix = "write http:// or https://, a host, and a port if need be, such as http://host:8080/"
@@ -211,6 +233,26 @@ class _Checker:
         if variable and not environment.get(variable):
             what = f"needs the API key of provider {name}, and ${variable} is not set"
             raise self._fail(key, worker.model, what, f"set ${variable} in the environment")
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be shown."""
+    return _PASSWORD.sub("...", url)
+
+
+def _postgres_problem(url: str) -> str | None:
+    # Only what would be misread; libpq reads the rest, and the server has the last word.
+    if "#" in url:
+        return "has a #, which ends a URL: in a password it is %23"
+    if not url.isprintable() or " " in url:
+        return "has a character that no URL has: write it as %XX"
+    try:
+        parts = urlsplit(url)
+        if "," not in parts.netloc and parts.port == 0:
+            return "names port 0"
+    except ValueError:
+        return "has no usable host or port"
+    return None if parts.path.strip("/") else "names no database"
 
 
 def is_loopback(address: str) -> bool:

@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from supervisor.money import USD_MAX
+
 #: A year of seconds, so that no moment leaves the calendar; 1e15, so that sums fit any store's
-#: integer; and 1e9 USD, which are as many micro-USD.
+#: integer, as USD_MAX micro-USD do.
 _SECONDS_MAX = 366.0 * 86_400.0
 _COUNT_MAX = 10**15
-_USD_MAX = 1e9
 
 Seconds = Annotated[float, Meta(gt=0, le=_SECONDS_MAX)]
-Usd = Annotated[float, Meta(ge=0, le=_USD_MAX)]
+Usd = Annotated[float, Meta(ge=0, le=USD_MAX)]
 Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)]
 Positive = Annotated[int, Meta(ge=1, le=_COUNT_MAX)]
 
@@ -35,6 +36,9 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
     heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
     heartbeat_ping_url: str = ""
     loop_block_warn_s: Seconds = 1.0
+    loop_block_abort_s: Seconds = 20.0
+    rss_max_mb: Positive = 768
+    telemetry_held_max: Positive = 1000
     restarts_max: Count = 10
     restart_window_s: Seconds = 3600.0
     restart_delay_s: Seconds = 0.01

@@ -36,11 +36,30 @@ class ConfigurationChanged(Event, frozen=True, kw_only=True):
 
 
 class LoopBlocked(Event, frozen=True, kw_only=True):
-    """The event loop did not turn for `lag_s` seconds."""
+    """The event loop did not turn for `lag_s` seconds; `worker` and `where` are what was seen."""
 
     kind = "loop_blocked"
     state_bearing = False
     lag_s: float
+    worker: str = ""
+    where: str = ""
+
+
+class MemoryExceeded(Event, frozen=True, kw_only=True):
+    """The process held more memory than `limit_mb`, so that it drains and asks for a restart."""
+
+    kind = "memory_exceeded"
+    state_bearing = False
+    resident_mb: int
+    limit_mb: int
+
+
+class TelemetryDropped(Event, frozen=True, kw_only=True):
+    """So many events that change no state were dropped, because the store did not take them."""
+
+    kind = "telemetry_dropped"
+    state_bearing = False
+    count: int
 
 
 # --- ticks ("cycle" in the playbook's event names)
@@ -232,6 +251,15 @@ class AccountLimitChanged(Event, frozen=True, kw_only=True):
     limit_amount: int
 
 
+class AccountRecounted(Event, frozen=True, kw_only=True):
+    """An account took up what its scope had used while no such limit stood."""
+
+    kind = "account_recounted"
+    account: str
+    before: int
+    settled: int
+
+
 class AccountOverrun(Event, frozen=True, kw_only=True):
     """An account stands above its limit by `overrun`, for the reason given."""
 
@@ -327,10 +355,9 @@ class HoldReconciled(Event, frozen=True, kw_only=True):
 
 
 class CallRefused(Event, frozen=True, kw_only=True):
-    """A paid call was refused before it was made."""
+    """A paid call was refused before it was made: a decision, which is on record or not made."""
 
     kind = "call_refused"
-    state_bearing = False
     worker: str
     model: str
     code: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -12,6 +13,7 @@ from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_chain import ChainAudit
 from supervisor.governance.audit_findings import Finding, Findings
 from supervisor.governance.audit_holds import HoldAudit
+from supervisor.governance.audit_states import StateAudit
 from supervisor.governance.audit_ticks import TickAudit
 from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, damage_text, sound_rows
 from supervisor.storage.database import Transaction
@@ -19,10 +21,14 @@ from supervisor.storage.database import Transaction
 __all__ = ["AuditReport", "Finding", "audit"]
 
 
+_PAGE_ROWS = 500
+
+
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was read, and what differs: the first finding is the first row that does.
 
-    `findings` holds the first hundred of `findings_total`.
+    `findings` holds the first hundred of `findings_total`, and the first few of every kind;
+    `findings_by_kind` counts all of them by the first word of their subject.
     """
 
     events: int
@@ -32,6 +38,7 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     ticks: int
     findings: tuple[Finding, ...]
     findings_total: int
+    findings_by_kind: dict[str, int] = {}
 
     @property
     def is_clean(self) -> bool:
@@ -42,10 +49,11 @@ def audit(tx: Transaction) -> AuditReport:
     """Read every event once and compare what follows from them with what the store says.
 
     Proves (requirements S8, S9, L12, L1a): numbers without a gap and an unbroken hash chain in
-    each session; its counters and its seal; each account's balance, limit and overrun; each
-    hold; and that each tick ended once, where it began. Damage is a finding, and the reading
-    goes on. Memory is bounded by the accounts and by what is open; run it in one read, so that
-    all is of one moment.
+    each session; its window, status, counters and seal; that the session before it is there; each
+    account's balance, limit and overrun; each hold; that each tick ended once, where it began;
+    each kill latch, breaker and operator's command; the ledger's clock. Damage is a finding, and
+    the reading goes on. Memory is bounded by the accounts and by what is open; run it in one read,
+    so that all is of one moment. What it can't see: docs/audit.md.
 
     Raises:
         StoreUnavailable: the store can't be read any further.
@@ -55,16 +63,27 @@ def audit(tx: Transaction) -> AuditReport:
     accounts = AccountAudit(tx, findings)
     holds = HoldAudit(tx, findings, accounts)
     ticks = TickAudit(tx, findings)
+    states = StateAudit(tx, findings)
+    followers: dict[type[Event], list[Callable[[EventRow, Event], None]]] = {}
+    for part in (accounts, holds, ticks, states):
+        for kind in part.FOLLOWS:
+            followers.setdefault(kind, []).append(part.add)
     events = 0
-    for row in _events(tx, findings):
-        events += 1
-        event = _parse(row, findings)
-        chains.add(row, event)
-        if event is not None:
-            accounts.add(row, event)
-            holds.add(row, event)
-            ticks.add(row, event)
-    for finish in (chains.finish, holds.finish, accounts.finish, ticks.finish):
+    reader = _Reader(tx, findings)
+    for page in reader.pages():
+        events += len(page)
+        told = [event for _, event in page if event is not None]
+        holds.read_ahead(told)
+        ticks.read_ahead(told)
+        for row, event in page:
+            reader.name_damage(until=row.position)
+            chains.add(row, event)
+            if event is None:
+                continue
+            for follow in followers.get(type(event), ()):
+                follow(row, event)
+    reader.name_damage()
+    for finish in (part.finish for part in (chains, holds, accounts, ticks, states)):
         finish()
     return AuditReport(
         events=events,
@@ -74,28 +93,51 @@ def audit(tx: Transaction) -> AuditReport:
         ticks=ticks.ticks,
         findings=tuple(findings.kept),
         findings_total=findings.total,
+        findings_by_kind=findings.by_kind,
     )
 
 
-def _events(tx: Transaction, findings: Findings) -> Iterator[EventRow]:
-    def read(after: int) -> Iterator[EventRow]:
-        return tx.each("audit.events", EventRow, after=after)
+class _Reader:
+    """The events in pages; what can't be read of them is named when its turn comes."""
 
-    def pass_over(after: int, error: Exception) -> int:
-        broken = tx.row("audit.next_event", NumberKey, after=after)
+    def __init__(self, tx: Transaction, findings: Findings) -> None:
+        self._tx = tx
+        self._findings = findings
+        self._damage: list[tuple[int, str, str, EventRow | None]] = []
+
+    def pages(self) -> Iterator[list[tuple[EventRow, Event | None]]]:
+        """Yield rows in the order of their commits, with their events where these can be had."""
+        rows = sound_rows(
+            lambda after: self._tx.each("audit.events", EventRow, after=after),
+            after=BEFORE_ALL,
+            key=lambda row: row.position,
+            pass_over=self._pass_over,
+        )
+        while page := list(itertools.islice(rows, _PAGE_ROWS)):
+            parsed = [(row, self._parse(row)) for row in page]
+            self._damage.sort(key=lambda one: one[0])
+            yield parsed
+
+    def name_damage(self, until: int | None = None) -> None:
+        """Put on record what could not be read up to a position, or at all."""
+        while self._damage and (until is None or self._damage[0][0] <= until):
+            _, subject, what, row = self._damage.pop(0)
+            self._findings.add(subject, what, row)
+
+    def _pass_over(self, after: int, error: Exception) -> int:
+        broken = self._tx.row("audit.next_event", NumberKey, after=after)
         if broken is None:
             raise error
-        findings.add(f"event at position {broken.key}", damage_text(error))
+        subject = f"event at position {broken.key}"
+        self._damage.append((broken.key, subject, damage_text(error), None))
         return broken.key
 
-    return sound_rows(read, after=BEFORE_ALL, key=lambda row: row.position, pass_over=pass_over)
-
-
-def _parse(row: EventRow, findings: Findings) -> Event | None:
-    try:
-        return parse(row)
-    except KeyError:
-        findings.add(f"event {row.seq}", f"kind {row.kind!r} is not known", row)
-    except msgspec.DecodeError as error:
-        findings.add(f"event {row.seq}", f"its payload {damage_text(error)}", row)
-    return None
+    def _parse(self, row: EventRow) -> Event | None:
+        try:
+            return parse(row)
+        except KeyError:
+            what = f"kind {row.kind!r} is not known"
+        except msgspec.DecodeError as error:
+            what = f"its payload {damage_text(error)}"
+        self._damage.append((row.position, f"event {row.seq}", what, row))
+        return None

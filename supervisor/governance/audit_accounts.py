@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
@@ -36,6 +37,15 @@ class _StoredAccount(msgspec.Struct, frozen=True):
 class AccountAudit:
     """Every account's balance by its events, in the order of commits; all stay in memory."""
 
+    #: The kinds of events that it is to be told of.
+    FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
+        kinds.AccountOpened,
+        kinds.AccountLimitChanged,
+        kinds.AccountRecounted,
+        upkeep_kinds.AccountCarried,
+        kinds.AccountOverrun,
+    )
+
     def __init__(self, tx: Transaction, findings: Findings) -> None:
         self._tx = tx
         self._findings = findings
@@ -50,6 +60,8 @@ class AccountAudit:
             case kinds.AccountLimitChanged():
                 balance = self._balance(row, event.account)
                 balance.limit_amount, balance.overrun = event.limit_amount, 0
+            case kinds.AccountRecounted():
+                self._recount(row, event)
             case upkeep_kinds.AccountCarried():
                 self._carry(row, event)
             case kinds.AccountOverrun():
@@ -70,6 +82,13 @@ class AccountAudit:
         self._balances[event.account] = _Balance(
             limit_amount=event.limit_amount, settled=event.settled
         )
+
+    def _recount(self, row: EventRow, event: kinds.AccountRecounted) -> None:
+        balance = self._balance(row, event.account)
+        if balance.settled != event.before:
+            what = f"is recounted from {event.before}, its events before say {balance.settled}"
+            self._findings.add(f"account {event.account}", what, row)
+        balance.settled = event.settled
 
     def _carry(self, row: EventRow, event: upkeep_kinds.AccountCarried) -> None:
         balance = self._balance(row, event.account)

@@ -1,13 +1,15 @@
-"""Auditing each session's numbers, hash chain, counters and seal."""
+"""Auditing each session's numbers, hash chain, window, status, counters and seal."""
 
 from __future__ import annotations
 
 import msgspec
 
+from supervisor.events import kinds
 from supervisor.events.counters import Counters, Summary
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow, chain_row
 from supervisor.governance.audit_findings import Findings
+from supervisor.governance.session import SessionStatus
 from supervisor.governance.sound_rows import TextKey, damage_text
 from supervisor.storage.database import Transaction
 
@@ -21,10 +23,20 @@ class _Stored(msgspec.Struct, frozen=True):
     summary: str | None
 
 
+class _Story(msgspec.Struct, frozen=True):
+    """What the session's row says, and its events too, of what is no number."""
+
+    worker: str
+    window_start: int
+    window_end: int
+    status: str
+    received_note: str
+
+
 class _Chain:
     """A session as far as its events have been read; a hash that is None is not known."""
 
-    __slots__ = ("count", "counters", "digest", "seq", "stored")
+    __slots__ = ("count", "counters", "digest", "seq", "stored", "story")
 
     def __init__(self, stored: _Stored | None) -> None:
         self.stored = stored
@@ -32,18 +44,45 @@ class _Chain:
         self.seq = 0
         self.digest: bytes | None = b""
         self.counters = Counters()
+        self.story: _Story | None = None
+
+    def tell(self, event: Event) -> None:
+        """Follow what an event says of the session itself."""
+        match event:
+            case kinds.SessionOpened():
+                self.story = _Story(
+                    worker=event.worker,
+                    window_start=event.window_start,
+                    window_end=event.window_end,
+                    status=SessionStatus.ACTIVE,
+                    received_note=event.received_note,
+                )
+            case kinds.SessionPaused():
+                self._turn(SessionStatus.PAUSED)
+            case kinds.SessionResumed():
+                self._turn(SessionStatus.ACTIVE)
+            case kinds.SessionClosed():
+                self._turn(SessionStatus.COMPLETED)
+            case _:
+                return
+
+    def _turn(self, to: SessionStatus) -> None:
+        if self.story is not None:
+            self.story = msgspec.structs.replace(self.story, status=to)
 
 
 class ChainAudit:
     """Follows the events of every session in the order of their commits.
 
-    A session is kept in memory until its last event: one for each worker at a time.
+    A session is kept in memory until its last event: one for each worker at a time. Of the
+    others only the names of each worker's latest two.
     """
 
     def __init__(self, tx: Transaction, findings: Findings) -> None:
         self._tx = tx
         self._findings = findings
         self._open: dict[str, _Chain] = {}
+        self._latest: dict[str, tuple[str, str]] = {}
         self.sessions = 0
 
     def add(self, row: EventRow, event: Event | None) -> None:
@@ -52,10 +91,26 @@ class ChainAudit:
         self._link(chain, row)
         if event is not None:
             chain.counters.add(event)
+            chain.tell(event)
+            self._follow(row, event)
         chain.count += 1
         stored = chain.stored
         if stored is not None and stored.summary is not None and chain.count >= stored.last_seq:
             self._end(row.session_id, self._open.pop(row.session_id))
+
+    def _follow(self, row: EventRow, event: Event) -> None:
+        """Check that a worker's sessions follow each other: the one before is there."""
+        match event:
+            case kinds.SessionOpened():
+                _, latest = self._latest.get(event.worker, ("", ""))
+                self._latest[event.worker] = (latest, row.session_id)
+            case kinds.SessionRotated():
+                before, _ = self._latest.get(event.worker, ("", ""))
+                if before != event.previous:
+                    what = f"follows session {event.previous}, before it is {before or 'none'}"
+                    self._findings.add(f"session {row.session_id}", what, row)
+            case _:
+                return
 
     def _begin(self, row: EventRow) -> _Chain:
         stored = self._stored(row.session_id)
@@ -108,11 +163,23 @@ class ChainAudit:
         if stored is None:
             return
         whats = [_end_difference(chain, stored), _counter_difference(chain, stored)]
+        whats.append(self._story_difference(session_id, chain))
         if stored.summary is not None:
             whats.append(_seal_difference(chain, stored.summary))
         for what in whats:
             if what:
                 self._findings.add(f"session {session_id}", what, session_id=session_id)
+
+    def _story_difference(self, session_id: str, chain: _Chain) -> str:
+        try:
+            stored = self._tx.row("audit_states.session", _Story, id=session_id)
+        except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record
+            return f"its row {damage_text(error)}"
+        if stored is None:
+            return ""
+        if chain.story is None:
+            return "is not opened by any event"
+        return _difference("its row", stored, chain.story)
 
 
 def _end_difference(chain: _Chain, stored: _Stored) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import ClassVar
 
 import msgspec
 
@@ -13,9 +17,10 @@ from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.sound_rows import damage_text
 from supervisor.ledger.accounts import Amounts, Unit
-from supervisor.ledger.holds import HoldStatus
+from supervisor.ledger.holds import HoldStatus, id_list
 from supervisor.storage.database import Transaction
 
+_ENDS = (kinds.HoldSettled, kinds.HoldForfeited, kinds.HoldReleased, kinds.HoldReconciled)
 _UNITS = frozenset(unit.value for unit in Unit)
 
 
@@ -34,10 +39,8 @@ class _Hold(msgspec.Struct, frozen=True, kw_only=True):
     actions_settled: int = 0
 
     @property
-    def accounts(self) -> list[tuple[str, Unit]]:
-        # A name without a unit is no account: its event was edited, which the chain shows.
-        named = [(name, name.rpartition("/")[2]) for name in self.account_ids.split("\n")]
-        return [(name, Unit(unit)) for name, unit in named if unit in _UNITS]
+    def accounts(self) -> tuple[tuple[str, Unit], ...]:
+        return _accounts(self.account_ids)
 
     @property
     def held(self) -> Amounts:
@@ -47,6 +50,10 @@ class _Hold(msgspec.Struct, frozen=True, kw_only=True):
 class _StoredHold(_Hold, frozen=True, kw_only=True):
     worker: str
     tick: int
+
+
+class _NamedHold(_StoredHold, frozen=True, kw_only=True):
+    id: str
 
 
 class _StoredTick(msgspec.Struct, frozen=True):
@@ -66,11 +73,28 @@ class _Payload(msgspec.Struct, frozen=True):
     payload: str
 
 
+# A session's calls fall under the same accounts, one after the other.
+@lru_cache(maxsize=256)
+def _accounts(account_ids: str) -> tuple[tuple[str, Unit], ...]:
+    # A name without a unit is no account: its event was edited, which the chain shows.
+    named = [(name, name.rpartition("/")[2]) for name in account_ids.split("\n")]
+    return tuple((name, Unit(unit)) for name, unit in named if unit in _UNITS)
+
+
 class HoldAudit:
     """Replays every hold in the order of commits, and moves its money on `accounts`.
 
     In memory are the holds that are open, and those that were forfeited and reconciled later.
     """
+
+    #: The kinds of events that it is to be told of.
+    FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
+        kinds.HoldPlaced,
+        kinds.HoldSettled,
+        kinds.HoldForfeited,
+        kinds.HoldReleased,
+        kinds.HoldReconciled,
+    )
 
     def __init__(self, tx: Transaction, findings: Findings, accounts: AccountAudit) -> None:
         self._tx = tx
@@ -78,7 +102,19 @@ class HoldAudit:
         self._accounts = accounts
         self._open: dict[str, _Hold] = {}
         self._forfeited: dict[str, _Hold] = {}
+        self._ahead: dict[str, _NamedHold] = {}
         self.holds = 0
+
+    def read_ahead(self, events: Sequence[Event]) -> None:
+        """Read the rows of the holds that end in these events, all in one statement."""
+        ids = [event.hold for event in events if isinstance(event, _ENDS)]
+        self._ahead = {}
+        if not ids:
+            return
+        with suppress(msgspec.MsgspecError):
+            # A damaged row spoils the page; looked up alone, it is the only one that is named.
+            rows = self._tx.rows("audit_pages.holds", _NamedHold, ids=id_list(ids))
+            self._ahead = {row.id: row for row in rows}
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay one event of a hold."""
@@ -162,6 +198,9 @@ class HoldAudit:
                 return
 
     def _stored(self, hold_id: str, row: EventRow | None) -> _StoredHold | None:
+        ahead = self._ahead.get(hold_id)
+        if ahead is not None:
+            return ahead
         try:
             stored = self._tx.row("audit.hold", _StoredHold, id=hold_id)
         except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import ClassVar
 
 import msgspec
 
@@ -15,6 +17,10 @@ from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.sound_rows import NumberKey, TextKey, damage_text, sound_rows
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+
+_ENDS = (kinds.CycleCompleted, kinds.CycleSkipped, kinds.CycleRecovered)
+#: Ticks that end close together are numbered close together; what is further apart is looked up.
+_SPREAD_MAX = 2_000
 
 
 class NumberRuns:
@@ -67,12 +73,41 @@ class _Worker(msgspec.Struct, frozen=True):
 class TickAudit:
     """Follows each tick from its start to its end. In memory are the ticks that are running."""
 
+    #: The kinds of events that it is to be told of.
+    FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
+        kinds.CycleStarted,
+        kinds.CycleCompleted,
+        kinds.CycleSkipped,
+        kinds.CycleRecovered,
+    )
+
     def __init__(self, tx: Transaction, findings: Findings) -> None:
         self._tx = tx
         self._findings = findings
         self._running: dict[tuple[str, int], str] = {}
         self._ended: dict[str, NumberRuns] = {}
+        self._ahead: dict[tuple[str, int], _StoredTick] = {}
         self.ticks = 0
+
+    def read_ahead(self, events: Sequence[Event]) -> None:
+        """Read the rows of the ticks that end in these events, a statement for each worker."""
+        numbers: dict[str, list[int]] = {}
+        for event in events:
+            if isinstance(event, _ENDS):
+                numbers.setdefault(event.worker, []).append(event.tick)
+        self._ahead = {}
+        for worker, due in numbers.items():
+            first, last = min(due), max(due)
+            if last - first < _SPREAD_MAX:
+                self._read_ahead_of(worker, first, last)
+
+    def _read_ahead_of(self, worker: str, first: int, last: int) -> None:
+        with suppress(msgspec.MsgspecError):
+            # A damaged row spoils the page; looked up alone, it is the only one that is named.
+            for tick in self._tx.rows(
+                "audit_pages.ticks", _StoredTick, worker=worker, first=first, last=last
+            ):
+                self._ahead[worker, tick.number] = tick
 
     def add(self, row: EventRow, event: Event) -> None:
         """Note a tick's start or end."""
@@ -121,6 +156,9 @@ class TickAudit:
 
     def _stored(self, subject: str, worker: str, number: int, row: EventRow) -> _StoredTick | None:
         # One without a row is found by `finish`, as a gap in the worker's numbers.
+        ahead = self._ahead.get((worker, number))
+        if ahead is not None:
+            return ahead
         try:
             return self._tx.row("audit.tick", _StoredTick, worker=worker, number=number)
         except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record

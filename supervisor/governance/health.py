@@ -11,6 +11,11 @@ from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.governance.status import Status
 
 _SYSTEM_SCOPE = "system"
+#: An hour is what a wall clock without a timezone is wrong by, and is soon over.
+_AHEAD_MAX_S = 3_660.0
+_HOUR_S = 3_600.0
+_DAY_S = 86_400.0
+_DAYS_MIN = 3
 
 
 class Health(IntEnum):
@@ -35,7 +40,7 @@ def problems(status: Status) -> list[Problem]:
 
     A kill comes before all, also where no daemon runs: a start would do no work.
     """
-    return [*_kills(status), *_life(status), *_troubles(status)]
+    return [*_kills(status), *_life(status), *_troubles(status), *_clock(status)]
 
 
 def health(status: Status) -> Health:
@@ -86,7 +91,14 @@ def _life(status: Status) -> list[Problem]:
             "dead": f"the daemon died without a word after {daemon.heartbeat_at}",
         }.get(daemon.state, f"the daemon stopped at {daemon.stopped_at}")
         return [Problem(health=Health.NOT_RUNNING, what=what, fix="`supervisor run` starts it")]
-    found = []
+    found = [
+        Problem(
+            health=Health.DEGRADED,
+            what=trouble,
+            fix="the log of the daemon says more; it goes on by itself where the cause ends",
+        )
+        for trouble in status.troubles
+    ]
     if daemon.state == "degraded":
         fix = "the problems below and `supervisor.jsonl` say why"
         found.append(Problem(health=Health.DEGRADED, what="the daemon is degraded", fix=fix))
@@ -124,6 +136,30 @@ def _troubles(status: Status) -> list[Problem]:
         if breaker.state is BreakerState.OPEN
     ]
     return failed + opened + _paused(status)
+
+
+def _clock(status: Status) -> list[Problem]:
+    """Return what a clock that was ahead has left behind."""
+    clock, fix = status.clock, 'wait for it, or see "The clock was ahead" in RUNBOOK.md'
+    found = []
+    if clock.ledger_ahead_s > _AHEAD_MAX_S:
+        what = (
+            f"the ledger's clock is ahead of the wall clock by {_span(clock.ledger_ahead_s)}:"
+            f" until {clock.ledger_at} money counts in that day"
+        )
+        found.append(Problem(health=Health.DEGRADED, what=what, fix=fix))
+    if clock.session_ahead_s > _AHEAD_MAX_S:
+        what = (
+            f"session {clock.session} begins {_span(clock.session_ahead_s)} from now:"
+            " its worker stays in it until its window is over"
+        )
+        found.append(Problem(health=Health.DEGRADED, what=what, fix=fix))
+    return found
+
+
+def _span(seconds: float) -> str:
+    days = seconds / _DAY_S
+    return f"{days:.0f} days" if days >= _DAYS_MIN else f"{seconds / _HOUR_S:.1f} h"
 
 
 def _paused(status: Status) -> list[Problem]:

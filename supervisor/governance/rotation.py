@@ -28,6 +28,10 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     timezone: ZoneInfo
 
 
+class _Latest(msgspec.Struct, frozen=True):
+    window_end: int
+
+
 def find_session(tx: Transaction, session_id: str) -> Session | None:
     """Return a session by its id."""
     return tx.row("sessions.by_id", Session, id=session_id)
@@ -77,11 +81,15 @@ def _open(
     tx: Transaction, plan: SessionPlan, origin: Origin, *, previous: Session | None
 ) -> Session | None:
     window = window_at(origin.at, span_s=plan.span_s, timezone=plan.timezone)
-    session_id = session_id_at(plan.worker, window.start)
-    if find_session(tx, session_id) is not None:
-        return None
-    note = previous.handoff_note if previous else ""
     start, end = to_us(window.start), to_us(window.end)
+    latest = tx.row("sessions.latest_window", _Latest, worker=plan.worker, now=to_us(origin.at))
+    if latest is not None and latest.window_end > start:
+        if latest.window_end > to_us(origin.at):
+            return None
+        # The worker's windows were made wider: the first of them takes what is left of its own.
+        start = latest.window_end
+    session_id = session_id_at(plan.worker, from_us(start))
+    note = previous.handoff_note if previous else ""
     tx.run(
         "sessions.open",
         id=session_id,

@@ -48,7 +48,7 @@ def read_accounts(tx: Transaction, now: datetime, budgets: Budgets) -> list[Acco
     statuses = {row.id: _opened(row) for row in rows}
     for key in budgets.accounts(_NOBODY, moment):
         if key.scope == "system" and key.period is not Period.SESSION and key.id not in statuses:
-            statuses[key.id] = _not_opened(key, budgets.resets_at(key, moment))
+            statuses[key.id] = _not_opened(key)
     return [statuses[account_id] for account_id in sorted(statuses)]
 
 
@@ -69,7 +69,7 @@ def _opened(account: Account) -> AccountStatus:
     )
 
 
-def _not_opened(key: AccountKey, resets_at: datetime | None) -> AccountStatus:
+def _not_opened(key: AccountKey) -> AccountStatus:
     return _with_usd(
         AccountStatus(
             id=key.id,
@@ -78,7 +78,7 @@ def _not_opened(key: AccountKey, resets_at: datetime | None) -> AccountStatus:
             unit=key.unit,
             limit=key.limit_amount,
             free=key.limit_amount,
-            resets_at=None if resets_at is None else iso(resets_at),
+            resets_at=None if key.resets_at is None else iso(from_us(key.resets_at)),
             is_open=False,
         )
     )

@@ -14,6 +14,7 @@ from supervisor.governance.kill_switch import engaged
 from supervisor.governance.session import Session
 from supervisor.governance.spending import AccountStatus, read_accounts
 from supervisor.ledger.accounts import Budgets
+from supervisor.ledger.limits import ledger_now
 from supervisor.lock import Holder
 from supervisor.money import to_usd
 from supervisor.storage.database import Transaction
@@ -27,11 +28,13 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the store can't know: who holds the state directory, and what its STOP file says.
 
     `holder` is None where no daemon runs, `stop_requested` where there is no STOP file.
+    `troubles` are sentences that only the running daemon itself can say.
     """
 
     holder: Holder | None
     stop_requested: str | None
     heartbeat_s: float
+    troubles: tuple[str, ...] = ()
 
 
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +100,19 @@ class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
     retry_at: str | None
 
 
+class ClockStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the store is ahead of the wall clock: because that was set back, or was wrong.
+
+    `ledger_ahead_s` is 0 where it is not. `session_ahead_s` is how far away the open session is
+    that begins last, and `session` its id, empty where none begins in the future.
+    """
+
+    ledger_ahead_s: float = 0.0
+    ledger_at: str = ""
+    session_ahead_s: float = 0.0
+    session: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one moment; the keys of `GET /status` and `supervisor status --json`."""
 
@@ -108,6 +124,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountStatus, ...]
     kills: tuple[KillStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
+    clock: ClockStatus = ClockStatus()
+    troubles: tuple[str, ...] = ()
 
 
 class _DaemonRow(msgspec.Struct, frozen=True):
@@ -145,14 +163,13 @@ def read_status(
     """Read everything in one transaction; `worker_names` are those of the config."""
     is_running = around.holder is not None
     workers = tx.rows("workers.all", _WorkerRow)
+    sessions = tx.rows("sessions.open_ones", Session)
     return Status(
         at=iso(now),
         daemon=_daemon(_daemon_row(tx, around.holder), now, around),
         stop_requested=around.stop_requested,
         workers=_workers(workers, worker_names, is_running=is_running),
-        sessions=tuple(
-            summary_of_session(session) for session in tx.rows("sessions.open_ones", Session)
-        ),
+        sessions=tuple(summary_of_session(session) for session in sessions),
         accounts=tuple(read_accounts(tx, now, budgets)),
         kills=tuple(
             KillStatus(
@@ -161,6 +178,22 @@ def read_status(
             for latch in engaged(tx)
         ),
         breakers=tuple(_breaker(breaker) for breaker in tx.rows("governance.breakers", Breaker)),
+        clock=_clock(tx, sessions, now),
+        troubles=around.troubles,
+    )
+
+
+def _clock(tx: Transaction, sessions: Sequence[Session], now: datetime) -> ClockStatus:
+    ledger_at = ledger_now(tx, now)
+    latest = max(sessions, key=lambda session: session.window_start, default=None)
+    ahead_s = 0.0
+    if latest is not None:
+        ahead_s = max((from_us(latest.window_start) - now).total_seconds(), 0.0)
+    return ClockStatus(
+        ledger_ahead_s=round(max((ledger_at - now).total_seconds(), 0.0), 3),
+        ledger_at=iso(ledger_at),
+        session_ahead_s=round(ahead_s, 3),
+        session=latest.id if latest is not None and ahead_s else "",
     )
 
 

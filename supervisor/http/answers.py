@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import anyio
 
 from supervisor.clock import Clock
 from supervisor.config import Loaded
 from supervisor.errors import NotFound, StoreUnavailable
 from supervisor.events.log import Origin
+from supervisor.events.telemetry import Telemetry
 from supervisor.governance import kill_switch
 from supervisor.governance.health import status_json
 from supervisor.governance.kill_switch import KillCommand, Latched
 from supervisor.governance.status import Surroundings, known_workers, read_status
 from supervisor.ids import IdSource
-from supervisor.lock import running_holder
+from supervisor.lock import LOCK_NAME, Holder, read_holder
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.loop_lag import LoopLag
@@ -23,8 +27,12 @@ from supervisor.maintenance.stop_file import read_stop, write_stop
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
 from supervisor.scrape import read_gauges, show
-from supervisor.storage.database import Database, Transaction
+from supervisor.storage.database import Database, P, T, Transaction, TransactionFunction
 from supervisor.worker.plan import Kernel
+
+#: Half of what Prometheus waits for a scrape by default.
+_READ_S = 5.0
+_SELF = Holder(pid=os.getpid(), boot_id="", started_at="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,7 @@ class Answers:
     heartbeat: Heartbeat
     kill_watch: KillWatch
     loop_lag: LoopLag
+    telemetry: Telemetry
     is_ready: Callable[[], bool]
     loaded: Callable[[], Loaded]
 
@@ -48,18 +57,19 @@ class Answers:
         if not self.is_ready():
             return "starting: recovery has not ended"
         await self.heartbeat.reach_store()
-        return "" if self.heartbeat.is_store_well else "the store does not take writes"
+        return self.heartbeat.store_trouble()
 
     async def scrape(self) -> bytes:
         """Return every series; where the store can't be read, the gauges keep their last value."""
         now = self.clock.now()
         try:
-            gauges = await self.database.read(read_gauges, self.kernel.policy.budgets, now)
+            gauges = await self._read(read_gauges, self.kernel.policy.budgets, now)
             show(self.metrics, gauges)
         except StoreUnavailable as error:
             self.kernel.log.error("scrape_without_store", error=str(error))
         self.metrics.show_write_failures(self.database.write_failures())
         self.metrics.wal.set(self.database.size_bytes())
+        self.metrics.show_telemetry_dropped(self.telemetry.dropped)
         self.metrics.loop_lag.set(self.loop_lag.worst_s())
         self.metrics.heartbeat.set(self.heartbeat.beat_at.timestamp())
         self.metrics.forget_workers()
@@ -71,11 +81,13 @@ class Answers:
         """Return the same facts as `supervisor status --json`."""
         loaded = self.loaded()
         around = Surroundings(
-            holder=running_holder(loaded.state_dir),
+            # Who answers is running: to look at the lock, as others must, could only be wrong.
+            holder=read_holder(loaded.state_dir / LOCK_NAME) or _SELF,
             stop_requested=read_stop(loaded.state_dir),
             heartbeat_s=loaded.config.supervisor.heartbeat_s,
+            troubles=(*self.heartbeat.degradations(), *self.vitals.stuck()),
         )
-        status = await self.database.read(
+        status = await self._read(
             read_status,
             now=self.clock.now(),
             worker_names=list(loaded.config.worker),
@@ -83,6 +95,18 @@ class Answers:
             around=around,
         )
         return status_json(status)
+
+    async def _read(
+        self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Read from the store, which must answer sooner than whoever asks gives up."""
+        with anyio.move_on_after(_READ_S):
+            return await self.database.read(function, *args, **kwargs)
+        raise StoreUnavailable(
+            subject="store",
+            what=f"has not answered for {_READ_S:g} s",
+            fix="check that it, and the way to it, are well; the daemon goes on by itself",
+        )
 
     async def kill(self, command: KillCommand, *, actor: str, command_id: str) -> Latched:
         """Latch a kill, and cancel what it reaches before the answer goes out.

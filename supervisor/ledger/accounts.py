@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from supervisor.ledger.periods import Period, period_end, period_key, period_start
+from supervisor.clock import to_us
+from supervisor.ledger.periods import Period, period_end, period_key
 
 #: Every period begins at a quarter of an hour of UTC, as every timezone's offset is one.
 QUARTER_S = 900
@@ -63,7 +64,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountKey(msgspec.Struct, frozen=True, kw_only=True):
-    """One account of one period: a budget at a moment."""
+    """One account of one period: a budget at a moment; `resets_at` in microseconds, or never."""
 
     id: str
     scope: str
@@ -71,6 +72,7 @@ class AccountKey(msgspec.Struct, frozen=True, kw_only=True):
     period_key: str
     unit: Unit
     limit_amount: int
+    resets_at: int | None
 
 
 class Budgets:
@@ -107,6 +109,7 @@ class Budgets:
         is_session = budget.scope == "session"
         scope = f"session:{call.session_id}" if is_session else budget.scope
         middle = "" if is_session else f"/{budget.period}/{key}"
+        resets_at = period_end(budget.period, moment, timezone=self.timezone)
         return AccountKey(
             id=f"{scope}{middle}/{budget.unit}",
             scope=scope,
@@ -114,7 +117,18 @@ class Budgets:
             period_key=key,
             unit=budget.unit,
             limit_amount=budget.limit_amount,
+            resets_at=None if resets_at is None else to_us(resets_at),
         )
+
+    def standing(self, moment: datetime) -> list[AccountKey]:
+        """Return the accounts at `moment` that are of no session, ordered by id."""
+        nobody = Call(worker="", session_id="", model="")
+        keys = [
+            self._key(budget, nobody, moment)
+            for budget in self._budgets
+            if budget.scope != "session" and budget.period is not Period.SESSION
+        ]
+        return sorted(keys, key=lambda key: key.id)
 
     def daily_cap(self, moment: datetime) -> AccountKey:
         """Return the account that is the spend cap: the whole daemon's, for one day."""
@@ -129,11 +143,3 @@ class Budgets:
             if (budget.scope, budget.period, budget.unit) == (template, period, unit):
                 return budget
         return None
-
-    def starts_at(self, key: AccountKey, moment: datetime) -> datetime | None:
-        """Return when the account's period began, None where the clock does not begin it."""
-        return period_start(key.period, moment, timezone=self.timezone)
-
-    def resets_at(self, key: AccountKey, moment: datetime) -> datetime | None:
-        """Return when the account's period ends, None where the clock does not end it."""
-        return period_end(key.period, moment, timezone=self.timezone)

@@ -51,6 +51,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit
     limit_amount: int
     used: int
+    resets_at: int | None
     warned_at: int | None
 
 

@@ -23,7 +23,7 @@ from supervisor.ledger.holds import (
     find_hold,
     id_list,
 )
-from supervisor.ledger.limits import ledger_moment, open_if_new
+from supervisor.ledger.limits import ledger_moment, open_or_renew
 from supervisor.storage.database import Transaction
 
 
@@ -40,11 +40,13 @@ def reserve(
     moment = ledger_moment(tx, journal.origin.at)
     keys = budgets.accounts(request.call, moment)
     held = _hold_on(tx, keys, request.amounts)
-    missing = [key for key in keys if key.id not in held]
-    opened = [key for key in missing if open_if_new(tx, journal, key, budgets, moment)]
-    held |= _hold_on(tx, opened, request.amounts)
+    if not all(_is_as_configured(held.get(key.id), key) for key in keys):
+        _undo(tx, held, request.amounts)
+        for key in keys:
+            open_or_renew(tx, journal, key, budgets, moment)
+        held = _hold_on(tx, keys, request.amounts)
     hold = _open_hold(request, keys, moment)
-    refused = next((key for key in missing if key.id not in held), None)
+    refused = next((key for key in keys if key.id not in held), None)
     # Kept only if the id is new: whoever asks again has taken nothing more from any account.
     if refused is None and _keep(tx, hold):
         for account in held.values():
@@ -57,6 +59,13 @@ def reserve(
         return _same_hold(before, request)
     assert refused is not None, f"hold {request.id} is neither new nor known"
     return _refuse(tx, refused, request.amounts)
+
+
+def _is_as_configured(held: Balance | None, key: AccountKey) -> bool:
+    """Return whether a hold was placed on the account as the config has it now."""
+    if held is None:
+        return False
+    return (held.limit_amount, held.resets_at) == (key.limit_amount, key.resets_at)
 
 
 def _hold_on(tx: Transaction, keys: Sequence[AccountKey], amounts: Amounts) -> dict[str, Balance]:

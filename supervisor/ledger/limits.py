@@ -12,6 +12,7 @@ from supervisor.events.log import Journal
 from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets
 from supervisor.ledger.gaps import with_gaps
 from supervisor.ledger.holds import Account, find_account
+from supervisor.ledger.periods import Period, period_start
 from supervisor.storage.database import Transaction
 
 _QUARTER_US = QUARTER_S * 1_000_000
@@ -33,17 +34,29 @@ def ledger_moment(tx: Transaction, now: datetime) -> datetime:
     return max(now, from_us(before))
 
 
-def open_if_new(
+def open_or_renew(
     tx: Transaction, journal: Journal, key: AccountKey, budgets: Budgets, moment: datetime
 ) -> bool:
-    """Open the account if it does not exist, and return whether it was opened."""
-    if find_account(tx, key.id) is not None:
+    """Bring the account to what the config says of it now, and return whether that changed it.
+
+    It is opened if it does not exist. One that was opened under another limit or calendar, or
+    whose limit was gone for a while, is renewed. Both count what its scope has used of the period
+    already, also where no limit stood; nothing is refunded (requirement L4).
+    """
+    account = find_account(tx, key.id)
+    if account is None:
+        _open(tx, journal, key, budgets, moment)
+        return True
+    if (account.limit_amount, account.resets_at) == (key.limit_amount, key.resets_at):
         return False
-    # A limit that was added today counts what its scope has used of today already.
-    since = budgets.starts_at(key, moment)
-    began_us = 0 if since is None else to_us(since)
-    used = with_gaps(tx, key, began_us, _used_before(tx, key, since))
-    resets_at = budgets.resets_at(key, moment)
+    _renew(tx, journal, key, account, _used_since(tx, key, budgets, moment))
+    return True
+
+
+def _open(
+    tx: Transaction, journal: Journal, key: AccountKey, budgets: Budgets, moment: datetime
+) -> None:
+    used = _used_since(tx, key, budgets, moment)
     overrun = max(used - key.limit_amount, 0)
     tx.run(
         "ledger.open_account",
@@ -56,37 +69,82 @@ def open_if_new(
         settled=used,
         overrun=overrun,
         now=to_us(journal.origin.at),
-        resets_at=None if resets_at is None else to_us(resets_at),
+        resets_at=key.resets_at,
     )
     journal.add(kinds.AccountOpened(account=key.id, limit_amount=key.limit_amount, settled=used))
-    if overrun:
-        journal.add(
-            kinds.AccountOverrun(account=key.id, overrun=overrun, why="used before the limit")
+    _note_overrun(journal, key.id, overrun)
+
+
+def _renew(tx: Transaction, journal: Journal, key: AccountKey, account: Account, used: int) -> None:
+    settled = max(account.settled, used - account.held)
+    overrun = max(settled + account.held - key.limit_amount, 0)
+    tx.run(
+        "ledger.renew_account",
+        id=key.id,
+        limit_amount=key.limit_amount,
+        settled=settled,
+        overrun=overrun,
+        resets_at=key.resets_at,
+    )
+    journal.add(
+        kinds.AccountLimitChanged(
+            account=key.id, before=account.limit_amount, limit_amount=key.limit_amount
         )
-    return True
+    )
+    if settled != account.settled:
+        journal.add(kinds.AccountRecounted(account=key.id, before=account.settled, settled=settled))
+    _note_overrun(journal, key.id, overrun)
 
 
-def _used_before(tx: Transaction, key: AccountKey, since: datetime | None) -> int:
-    if since is None:
-        return 0
+def _note_overrun(journal: Journal, account_id: str, overrun: int) -> None:
+    if overrun:
+        why = "used before the limit"
+        journal.add(kinds.AccountOverrun(account=account_id, overrun=overrun, why=why))
+
+
+def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:
+    """Return what the scope has used of the period; an open hold counts whole."""
     kind, _, name = key.scope.partition(":")
+    session_id = key.period_key if key.period is Period.SESSION else None
+    began_us = _began_at(tx, key, budgets, moment)
     used = tx.row(
         "ledger.used_since",
         Amounts,
-        since=to_us(since),
+        since=began_us,
         worker=name if kind == "worker" else None,
         model=name if kind == "model" else None,
+        session_id=session_id,
     )
-    return 0 if used is None else used.of(key.unit)
+    return with_gaps(tx, key, began_us, 0 if used is None else used.of(key.unit))
+
+
+def _began_at(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:
+    if key.period is Period.SESSION:
+        opened = tx.row("sessions.opened", _Moment, id=key.period_key)
+        return 0 if opened is None else opened.at
+    began = period_start(key.period, moment, timezone=budgets.timezone)
+    return 0 if began is None else to_us(began)
 
 
 def apply_limits(tx: Transaction, journal: Journal, budgets: Budgets) -> None:
-    """Give every running account the limit that the config has for it now; nothing is refunded."""
+    """Give every running account the limit that the config has for it now; nothing is refunded.
+
+    One that the config has no more is laid down, so that its limit counts anew what was used
+    without it, should it come back.
+    """
     now = to_us(journal.origin.at)
-    for account in tx.rows("ledger.current_accounts", Account, now=now):
+    # Also those whose period only a clock that is ahead takes for over.
+    for account in tx.rows("ledger.current_accounts", Account, now=min(now, _clock(tx))):
         budget = budgets.budget_of(account.scope, account.period, account.unit)
-        if budget is not None and budget.limit_amount != account.limit_amount:
+        is_over = account.resets_at is not None and account.resets_at <= now
+        if budget is None:
+            tx.run("ledger.lay_down", id=account.id, now=min(now, _clock(tx)))
+        elif budget.limit_amount != account.limit_amount and not is_over:
             _set_limit(tx, journal, account, budget)
+    moment = ledger_now(tx, journal.origin.at)
+    for key in budgets.standing(moment):
+        if find_account(tx, key.id) is not None:
+            open_or_renew(tx, journal, key, budgets, moment)
 
 
 def _set_limit(tx: Transaction, journal: Journal, account: Account, budget: Budget) -> None:

@@ -66,7 +66,8 @@ def period_end(period: Period, moment: datetime, *, timezone: ZoneInfo) -> datet
 
 
 def _first_day(period: Period, local: datetime) -> datetime | None:
-    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    # Where a midnight comes twice, the day begins with the first.
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
     match period:
         case Period.DAY:
             return day

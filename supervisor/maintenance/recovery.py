@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import Clock, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import (
     SYSTEM,
     close_session,
@@ -18,7 +19,7 @@ from supervisor.governance.rotation import (
     is_due,
     system_journal,
 )
-from supervisor.governance.session import Session
+from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
 from supervisor.maintenance.peers import Peers, living_peers
@@ -138,11 +139,22 @@ def _journal(
 
 
 def _close_unowned(tx: Transaction, workers: Collection[str], now: datetime) -> int:
+    latches = engaged(tx)
     unowned = [
         session
         for session in tx.rows("sessions.open_ones", Session)
-        if session.worker not in workers and session.worker != SYSTEM and is_due(session, now)
+        if session.worker not in workers
+        and session.worker != SYSTEM
+        and is_due(session, now)
+        and not _waits_for_a_person(session, latches)
     ]
     for session in unowned:
         close_session(tx, session, Origin(at=now, actor="recovery"))
     return len(unowned)
+
+
+def _waits_for_a_person(session: Session, latches: Sequence[Latch]) -> bool:
+    """Return whether closing the session would let its worker, should it return, go on unasked."""
+    if applying(latches, worker=session.worker, session_id=session.id) is not None:
+        return True
+    return session.status is SessionStatus.PAUSED and session.why != DAEMON_STOPPED

@@ -20,18 +20,23 @@ from supervisor.governance.kept import BackupFacts, Kept, backup_facts, read_kep
 from supervisor.governance.restoring import RestoreCommand, Restored, record_restore
 from supervisor.ledger.gaps import Spent
 from supervisor.maintenance.backup import prove
+from supervisor.maintenance.witness import check_not_behind, read_witness
 from supervisor.storage import sqlite_copies
 from supervisor.storage.database import Database, Transaction
 from supervisor.storage.sqlite_file import open_sqlite
 
 
 class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Which backup to put in which store's place; `spent` is what a person knows of since."""
+    """Which backup to put in which store's place; `spent` is what a person knows of since.
+
+    `heartbeat` is the file in which the last daemon has said what the store knew.
+    """
 
     backup: Path
     store: Path
     why: str
     spent: Spent = Spent()
+    heartbeat: Path | None = None
 
 
 async def restore(order: RestoreOrder, *, origin: Origin, timezone: ZoneInfo) -> Restored:
@@ -65,7 +70,7 @@ async def _restore(
     await anyio.to_thread.run_sync(sqlite_copies.copy_store, order.backup, fresh)
     facts = await _check_backup(fresh, now_us)
     seen = sqlite_copies.stamp(order.store)
-    kept = await _look(order.store, look, facts, command, origin)
+    kept = await _look(order, look, facts, command, origin)
     if isinstance(kept, Restored):
         return kept
     aside = _free_name(order.store, origin)
@@ -94,28 +99,37 @@ async def _check_backup(fresh: Path, now_us: int) -> BackupFacts:
 
 
 async def _look(
-    store: Path, look: Path, facts: BackupFacts, command: RestoreCommand, origin: Origin
+    order: RestoreOrder, look: Path, facts: BackupFacts, command: RestoreCommand, origin: Origin
 ) -> Kept | Restored | None:
-    """Return what the present store knows, None where it can't be read or proved.
+    """Return what the present store knows, None where it can't be read or proved, or lost commits.
 
     Returns the first answer where it says that this very command was carried out already.
     """
-    if not any(sqlite_copies.stamp(store).files):
+    if not any(sqlite_copies.stamp(order.store).files):
         return None
     sqlite_copies.remove(look)
-    await anyio.to_thread.run_sync(sqlite_copies.copy_files, store, look)
+    await anyio.to_thread.run_sync(sqlite_copies.copy_files, order.store, look)
     try:
         async with opened_file(look, to_us(origin.at)) as database:
             done = await database.read(done_before, "restore", command, origin, result=Restored)
-            return done if done is not None else await _read_proved(database, look, facts)
+            return (
+                done
+                if done is not None
+                else await _read_proved(database, look, facts, order.heartbeat)
+            )
     except CommandConflict:
         raise
     except Exception:  # noqa: BLE001 - whatever a damaged store does: it is not known what it knew
         return None
 
 
-async def _read_proved(database: Database, look: Path, facts: BackupFacts) -> Kept | None:
+async def _read_proved(
+    database: Database, look: Path, facts: BackupFacts, heartbeat: Path | None
+) -> Kept | None:
     await anyio.to_thread.run_sync(sqlite_copies.check_whole, look)
+    if heartbeat is not None:
+        # Whole as far as it goes is not enough: what is missing may be what was spent.
+        await database.read(check_not_behind, read_witness(heartbeat), heartbeat)
     return await database.read(_kept_if_proved, facts)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
-from supervisor.clock import from_us, iso
+from supervisor.clock import Clock, from_us, iso
 from supervisor.events import kinds
 from supervisor.events.log import Recorded
 from supervisor.storage.database import Transaction
@@ -17,14 +17,18 @@ _STUCK_SLACK_S = 10.0
 
 
 class WorkerVitals(msgspec.Struct, kw_only=True):
-    """A worker's last signs of life; moments are aware UTC datetimes."""
+    """A worker's last signs of life: moments as aware UTC datetimes, for records.
+
+    `running_since_s` is by the monotonic clock, from when the tick's start was committed: a wall
+    clock that is set, or a machine that slept, makes no tick older than it is.
+    """
 
     life: str = "running"
     last_progress_at: datetime | None = None
     last_tick: int = 0
     outcome: str = ""
     session_id: str = ""
-    running_since: datetime | None = None
+    running_since_s: float | None = None
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -43,7 +47,8 @@ def _rows(tx: Transaction) -> list[_Row]:
 class Vitals:
     """Every worker's vitals. Written only by `follow`, from the store's commits."""
 
-    def __init__(self, tick_timeouts_s: Mapping[str, float]) -> None:
+    def __init__(self, tick_timeouts_s: Mapping[str, float], clock: Clock) -> None:
+        self._clock = clock
         self._timeouts_s = dict(tick_timeouts_s)
         self.workers = {name: WorkerVitals() for name in tick_timeouts_s}
 
@@ -81,7 +86,7 @@ class Vitals:
             case kinds.CycleStarted(tick=tick):
                 vitals.life = "running"
                 vitals.last_tick, vitals.session_id = tick, recorded.session_id
-                vitals.running_since = recorded.origin.at
+                vitals.running_since_s = self._clock.monotonic()
             case kinds.CycleCompleted(tick=tick, outcome=outcome):
                 self._ended(vitals, recorded, tick, outcome)
             case kinds.CycleSkipped(tick=tick):
@@ -98,25 +103,33 @@ class Vitals:
 
     def _ended(self, vitals: WorkerVitals, recorded: Recorded, tick: int, outcome: str) -> None:
         vitals.last_tick, vitals.outcome = tick, outcome
-        vitals.last_progress_at, vitals.running_since = recorded.origin.at, None
+        vitals.last_progress_at, vitals.running_since_s = recorded.origin.at, None
 
-    def troubles(self, now: datetime) -> list[str]:
+    def troubles(self) -> list[str]:
         """Return a sentence for each worker that is failed or stuck in a tick."""
-        return [
-            trouble
+        failed = [
+            f"worker {name} has failed"
             for name, vitals in self.workers.items()
-            if (trouble := self._trouble(name, vitals, now))
+            if vitals.life == "failed"
+        ]
+        return failed + self.stuck()
+
+    def stuck(self) -> list[str]:
+        """Return a sentence for each worker whose tick has outlived its timeout."""
+        now_s = self._clock.monotonic()
+        return [
+            f"worker {name} is stuck in tick {vitals.last_tick}"
+            for name, vitals in self.workers.items()
+            if vitals.life != "failed" and self._is_stuck(name, vitals.running_since_s, now_s)
         ]
 
-    def _trouble(self, name: str, vitals: WorkerVitals, now: datetime) -> str:
-        if vitals.life == "failed":
-            return f"worker {name} has failed"
-        if vitals.running_since is None:
-            return ""
-        allowed = timedelta(seconds=self._timeouts_s[name] + _STUCK_SLACK_S)
-        if now - vitals.running_since <= allowed:
-            return ""
-        return f"worker {name} is stuck in tick {vitals.last_tick}"
+    def _is_stuck(self, name: str, since_s: float | None, now_s: float) -> bool:
+        return since_s is not None and now_s - since_s > self._timeouts_s[name] + _STUCK_SLACK_S
+
+    def running(self) -> list[str]:
+        """Return the workers whose ticks run; also for another thread to ask."""
+        workers = list(self.workers.items())
+        return [name for name, vitals in workers if vitals.running_since_s is not None]
 
     def as_heartbeat(self) -> dict[str, dict[str, object]]:
         """Return the workers as `heartbeat.json` has them."""

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeAlias
 
 import msgspec
 
+from supervisor.errors import StoreUnavailable
 from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
 
 BATCH_MAX = 256
@@ -40,11 +41,15 @@ class Write(Generic[T]):
             self.future.set_exception(error)
 
 
-class Committed(msgspec.Struct, frozen=True):
-    """What a batch has done: what gives each caller its answer, and what was published."""
+class Committed(msgspec.Struct):
+    """What a batch has done: what gives each caller its answer, and what was published.
+
+    `refused` are those members that the store itself did not take.
+    """
 
     deliveries: list[Callable[[], None]]
     published: list[object]
+    refused: int = 0
 
 
 Batch: TypeAlias = Sequence[Write[object]]
@@ -97,6 +102,7 @@ class GroupCommit:
                 write.fail(error)
         else:
             done = committed.result()
+            self.failures += done.refused
             if done.published:
                 self._tell(done.published)
             for deliver in done.deliveries:
@@ -165,6 +171,7 @@ def perform_apart(
                 raise
             execute("ROLLBACK TO SAVEPOINT member")
             deliver = functools.partial(write.fail, told)
+            done.refused += isinstance(told, StoreUnavailable)
             tx.published.clear()
         execute("RELEASE SAVEPOINT member")
         done.deliveries.append(deliver)

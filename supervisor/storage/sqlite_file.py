@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,8 @@ def _check_file(path: Path, *, must_exist: bool) -> None:
 
 
 async def _create(path: Path, now_us: int) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
+    # Not by the pid alone: two containers that share a volume are both 1.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
     try:
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = await connect(fresh, is_read_only=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.e2e.billing_server import CALL_MICRO_USD, BillingServer
@@ -95,6 +96,40 @@ def test_where_the_store_is_lost_nothing_is_spent_until_a_person_has_said_so(
     assert site.supervisor("release", "--system", "--why", "looked at it").returncode == 0
     work_to_the_cap(site)
     assert calls * CALL_MICRO_USD < billing.billed_micro_usd() <= CAP_MICRO_USD
+    site.check_audit()
+
+
+def test_daemon_starts_after_a_restore_but_not_on_a_file_that_was_put_there_by_hand(
+    installation: Installation, billing: BillingServer, tmp_path: Path
+) -> None:
+    site, backup = installation, tmp_path / "backup.db"
+    site.configure(one_call(billing))
+    work(site, billing, 5)
+    assert site.supervisor("backup", str(backup)).returncode == 0
+    daemon = site.start_ready()
+    wait_until(lambda: len(billing.bills()) >= 12, what="it spends after the backup")
+    assert daemon.stop() == 0
+    # The last heartbeat knows ticks that the backup does not.
+    assert (site.state_dir / "heartbeat.json").exists()
+    assert "could be read and proved" in " ".join(restore(site, backup).split())
+    assert not (site.state_dir / "heartbeat.json").exists()
+    calls = len(billing.bills())
+    daemon = site.start_ready()
+    wait_until(lambda: len(billing.bills()) > calls, what="it works after the restore")
+    assert daemon.stop() == 0
+    for file in site.state_dir.glob("supervisor.db*"):
+        file.unlink()
+    shutil.copy(backup, site.state_dir / "supervisor.db")
+    refused = site.supervisor("run")
+    assert "has lost commits" in " ".join(refused.stderr.split())
+    assert "has lost commits" in " ".join(site.supervisor("doctor").stdout.split())
+    # Nor does the file that was put there prove what was spent.
+    assert "counts as used up" in " ".join(restore(site, backup).split())
+    calls = len(billing.bills())
+    daemon = site.start_ready()
+    wait_until(lambda: "skipped" in site.outcomes("agent"), what="it is killed")
+    assert daemon.stop() == 0
+    assert len(billing.bills()) == calls
     site.check_audit()
 
 

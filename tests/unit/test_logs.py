@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -281,3 +282,22 @@ def test_a_directory_that_is_gone_costs_lines_and_never_raises(
 def test_a_text_that_is_no_unicode_is_not_lost(open_in: Open, tmp_path: Path) -> None:
     open_in().info("found", file=os.fsdecode(b"caf\xe9.txt"))
     assert [line["event"] for line in lines_of(tmp_path)] == ["found"]
+
+
+def test_threads_that_log_around_a_rollover_lose_no_line(open_in: Open, tmp_path: Path) -> None:
+    log = open_in(LogSection(file_max_mb=1, files_keep=9), console=Deaf())
+    threads, lines, filler = 4, 200, "x" * 5_000
+
+    def write(thread: int) -> None:
+        for number in range(lines):
+            log.info("line", at=f"{thread}.{number}", filler=filler)
+
+    writing = [threading.Thread(target=write, args=(thread,)) for thread in range(threads)]
+    for thread in writing:
+        thread.start()
+    for thread in writing:
+        thread.join()
+    files = sorted(tmp_path.glob(f"{LOG_NAME}*"))
+    seen = [json.loads(line)["at"] for file in files for line in file.read_text().splitlines()]
+    assert len(files) > 3
+    assert sorted(seen) == sorted(f"{t}.{n}" for t in range(threads) for n in range(lines))

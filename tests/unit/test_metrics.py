@@ -34,6 +34,7 @@ SAMPLES = {
     'supervisor_breaker_state{name="worker:a",state="open"}',
     'supervisor_events_total{kind="hold_settled"}',
     "supervisor_state_write_failures_total",
+    "supervisor_telemetry_dropped_total",
     'supervisor_recoveries_total{finding="ticks"}',
     "supervisor_loop_lag_seconds",
     "supervisor_wal_bytes",

@@ -56,3 +56,17 @@ SELECT id, worker, label, session_id, event_seq, tick, '' AS state, created_at
 FROM checkpoints WHERE worker = :worker
 ORDER BY created_at DESC, tick DESC
 LIMIT :rows_max
+
+-- name: newest
+SELECT coalesce(max(position), 0) AS position FROM events
+
+-- Of the events since a position: how many can turn a gate's no into a yes.
+-- name: news
+SELECT
+    coalesce(max(position), :seen) AS position,
+    coalesce(sum(CASE WHEN kind IN (
+        'kill_switch_released', 'session_resumed', 'account_limit_changed', 'hold_reconciled',
+        'configuration_changed'
+    ) THEN 1 ELSE 0 END), 0) AS openings
+FROM events
+WHERE position > :seen

@@ -30,6 +30,21 @@ INSERT INTO accounts (
     :resets_at
 )
 
+-- A limit that is gone for now: its account takes part in nothing until it is renewed.
+-- name: lay_down
+UPDATE accounts SET resets_at = :now WHERE id = :id
+
+-- An account under another limit or calendar than it was opened with.
+-- name: renew_account
+UPDATE accounts SET
+    limit_amount = :limit_amount,
+    settled = :settled,
+    overrun = :overrun,
+    resets_at = :resets_at,
+    warned_at = NULL,
+    exhausted_at = NULL
+WHERE id = :id
+
 -- name: set_limit
 UPDATE accounts SET
     limit_amount = :limit_amount,
@@ -94,6 +109,7 @@ FROM holds
 WHERE placed_at >= :since
     AND (:worker IS NULL OR worker = :worker)
     AND (:model IS NULL OR model = :model)
+    AND (:session_id IS NULL OR session_id = :session_id)
 
 -- name: spend_by_worker
 SELECT worker AS key, count(*) AS holds, sum(cost_settled) AS cost, sum(tokens_settled) AS tokens,

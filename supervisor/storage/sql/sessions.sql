@@ -25,6 +25,15 @@ WHERE (:worker IS NULL OR worker = :worker)
 ORDER BY opened_at DESC, id
 LIMIT :rows_max
 
+-- name: opened
+SELECT opened_at AS at FROM sessions WHERE id = :id
+
+-- name: latest_window
+SELECT window_end FROM sessions
+WHERE worker = :worker AND window_start <= :now
+ORDER BY window_start DESC
+LIMIT 1
+
 -- name: open
 INSERT INTO sessions (
     id, worker, window_start, window_end, execution_mode, status, opened_at, received_note

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from supervisor.cli import store
 from supervisor.lock import acquire
+from supervisor.storage import open as stores
 from tests.unit.cli.site import Site
 from tests.unit.governance.recorded_life import RecordedLife
 
@@ -139,7 +139,7 @@ def test_on_postgres_the_tools_of_postgres_are_named(
     lived: Site, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], instead: str
 ) -> None:
     (lived.folder / "b.db").touch()
-    monkeypatch.setattr(store, "is_postgres", lambda _url: True)
+    monkeypatch.setattr(stores, "is_postgres", lambda _url: True)
     refused = lived.call(*words)
     assert refused.code == 64
     assert instead in refused.err

@@ -51,7 +51,7 @@ def test_the_same_command_again_is_answered_as_the_first_time(site: Site) -> Non
     assert site.call(*words).out == site.call(*words).out
 
 
-@pytest.mark.parametrize("amount", ["1,5", "", "-1", "nan", "inf", "one"])
+@pytest.mark.parametrize("amount", ["1,5", "", "-1", "nan", "inf", "one", "1e20"])
 def test_what_is_no_amount_is_a_usage_error(lived: Site, amount: str) -> None:
     called = lived.call("reconcile", "digest#1/1", f"--actual-usd={amount}")
     assert called.code == 64

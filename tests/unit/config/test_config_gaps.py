@@ -37,7 +37,7 @@ UNSEEN = {
         "providers.x.base_url",
     ),
     "store of another kind: the default is used in silence": (
-        '[supervisor]\ndatabase = "postgresql://db.example.org/acp"\n',
+        '[supervisor]\ndatabase = "mysql://db.example.org/acp"\n',
         "supervisor.database",
     ),
     "budget of a worker that is not there: it limits nothing": (

@@ -13,15 +13,15 @@ from supervisor.errors import Refusal
 from supervisor.events.log import Origin
 from supervisor.governance.audit import AuditReport, audit
 from supervisor.governance.kill_switch import KillCommand, engage, release
-from supervisor.governance.rotation import SessionPlan, system_journal
-from supervisor.ledger import ledger
+from supervisor.governance.reconciliation import ReconcileCommand, reconcile_hold
+from supervisor.governance.rotation import SessionPlan
 from supervisor.ledger.accounts import Amounts, Budget, Budgets, Unit
-from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering, find_hold
+from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.ledger.periods import Period
 from supervisor.lifecycle import Life, begin_life
 from supervisor.maintenance.recovery import recover
 from supervisor.outcome import Outcome
-from supervisor.storage.database import Database, Transaction
+from supervisor.storage.database import Database
 from supervisor.worker import placing
 from supervisor.worker.placing import Granted, HoldEnd
 from supervisor.worker.records import Ending, Skipped, Started, TickRequest, begin_tick, finish_tick
@@ -156,17 +156,12 @@ class RecordedLife:
         await self.store.write(turn, command, origin, UTC_ZONE)
 
     async def reconcile(self, hold: Hold, cost: int) -> None:
-        await self.store.write(_reconcile, hold.id, cost, self.origin("reconcile"))
+        command = ReconcileCommand(hold_id=hold.id, cost=cost)
+        origin = self.origin(f"reconcile-{hold.id}")
+        await self.store.write(reconcile_hold, command, origin, UTC_ZONE)
 
     async def audit(self) -> AuditReport:
         return await self.store.read(audit)
-
-
-def _reconcile(tx: Transaction, hold_id: str, cost: int, origin: Origin) -> None:
-    hold = find_hold(tx, hold_id)
-    assert hold is not None
-    with system_journal(tx, UTC_ZONE, origin) as journal:
-        ledger.reconcile(tx, journal, hold, cost)
 
 
 async def live_a_day(life: RecordedLife) -> None:

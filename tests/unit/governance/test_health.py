@@ -205,3 +205,17 @@ async def test_counters_that_are_damaged_are_unknown_not_zero(started: RecordedL
     )
     (found,) = (await status_of(started, around())).sessions
     assert (found.cost_usd, found.tokens, found.ticks) == (None, None, None)
+
+
+async def test_what_only_the_daemon_itself_can_say_is_degraded(started: RecordedLife) -> None:
+    surroundings = msgspec.structs.replace(around(), troubles=("the store does not take writes",))
+    status = await status_of(started, surroundings)
+    assert health(status) is Health.DEGRADED
+    assert [problem.what for problem in problems(status)] == ["the store does not take writes"]
+    assert status_json(status)["troubles"] == ("the store does not take writes",)
+
+
+async def test_a_daemon_that_is_not_running_has_no_troubles_of_its_own(
+    started: RecordedLife,
+) -> None:
+    assert health(await status_of(started, around(None))) is Health.NOT_RUNNING

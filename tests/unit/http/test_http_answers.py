@@ -15,7 +15,10 @@ from anyio.abc import TaskGroup
 from supervisor.clock import VirtualClock
 from supervisor.config import Loaded, load
 from supervisor.errors import CommandConflict, NotFound, StoreUnavailable, UsageError
+from supervisor.events import kinds
+from supervisor.events.telemetry import Telemetry
 from supervisor.governance.kill_switch import KillCommand, engaged
+from supervisor.governance.rotation import system_journal
 from supervisor.http.answers import Answers
 from supervisor.ids import SequentialIds
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
@@ -84,7 +87,7 @@ async def asking(
     await inline_store.write(start_daemon)
     bench = Bench(inline_store, clock, tmp_path / "var")
     bench.kernel.log = recorded.log
-    vitals, manager = Vitals({"w": 5.0}), ServiceManager(None)
+    vitals, manager = Vitals({"w": 5.0}, clock), ServiceManager(None)
     changes: list[str] = []
     heartbeat = Heartbeat(
         database=inline_store,
@@ -107,6 +110,13 @@ async def asking(
         on_stop=bench.stops.append,
         on_change=lambda: changes.append("changed"),
     )
+    telemetry = Telemetry(
+        database=inline_store,
+        clock=clock,
+        log=recorded.log,
+        open_journal=lambda tx, origin: system_journal(tx, UTC_ZONE, origin),
+        held_max=1,
+    )
     asking: Asking
     answers = Answers(
         database=inline_store,
@@ -117,9 +127,8 @@ async def asking(
         vitals=vitals,
         heartbeat=heartbeat,
         kill_watch=watch,
-        loop_lag=LoopLag(
-            database=inline_store, clock=clock, log=recorded.log, timezone=UTC_ZONE, warn_s=1.0
-        ),
+        loop_lag=LoopLag(clock=clock, warn_s=1.0, on_block=lambda began_s, lag_s: None),
+        telemetry=telemetry,
         is_ready=lambda: asking.is_ready,
         loaded=lambda: asking.loaded or load(tmp_path / "config.toml", {}),
     )
@@ -143,7 +152,9 @@ async def test_it_is_ready_only_after_recovery(asking: Asking) -> None:
 
 async def test_it_is_ready_only_while_the_store_takes_writes(asking: Asking) -> None:
     asking.store.failures = 1
-    assert await asking.answers.why_not_ready() == "the store does not take writes"
+    assert "the store does not take writes: store: is out of order" in (
+        await asking.answers.why_not_ready()
+    )
     assert await asking.answers.why_not_ready() == ""
 
 
@@ -252,6 +263,7 @@ async def test_a_scrape_shows_the_store_and_the_daemon(asking: Asking) -> None:
     assert found['supervisor_worker_state{state="running",worker="w"}'] == 1.0
     assert found["supervisor_wal_bytes"] == 0.0
     assert found["supervisor_loop_lag_seconds"] == 0.0
+    assert found["supervisor_telemetry_dropped_total"] == 0.0
 
 
 async def test_a_scrape_without_a_store_keeps_what_was_known(
@@ -292,3 +304,25 @@ async def test_a_worker_that_a_reload_took_away_is_shown_no_more(asking: Asking)
 async def test_the_status_has_the_configs_workers(asking: Asking) -> None:
     status = await asking.answers.status()
     assert "'w'" in str(status)
+
+
+async def test_a_scrape_counts_what_telemetry_was_dropped_once(asking: Asking) -> None:
+    for _ in range(3):
+        asking.answers.telemetry.add(kinds.LoopBlocked(lag_s=1.0))
+    for _ in range(2):
+        assert (await asking.metrics())["supervisor_telemetry_dropped_total"] == 2.0
+
+
+async def test_a_status_has_what_only_the_running_daemon_knows(
+    asking: Asking, clock: VirtualClock
+) -> None:
+    asking.vitals.workers["w"].running_since_s = clock.monotonic()
+    clock.advance(16)
+    asking.store.failures = 1
+    await asking.answers.heartbeat.reach_store()
+    status = await asking.answers.status()
+    assert isinstance(status, dict)
+    assert status["health"] == "degraded"
+    told = [problem["what"] for problem in status["problems"]]
+    assert any(what.startswith("the store does not take writes") for what in told)
+    assert "worker w is stuck in tick 0" in told

@@ -67,7 +67,11 @@ class RestoredSite:
             command_id=command_id or f"restore-{self._commands}",
         )
         order = RestoreOrder(
-            backup=backup or self.backup, store=self.store, why="a test", spent=spent or Spent()
+            backup=backup or self.backup,
+            store=self.store,
+            why="a test",
+            spent=spent or Spent(),
+            heartbeat=self.store.with_name("heartbeat.json"),
         )
         return await restore(order, origin=origin, timezone=UTC_ZONE)
 

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from supervisor.clock import VirtualClock, to_us
+from supervisor.errors import StoreUnavailable
 from supervisor.events import kinds
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME, Heartbeat
 from supervisor.maintenance.ping import Ping
@@ -85,7 +86,7 @@ async def beating(
                     return received
 
         await inline_store.write(start_daemon)
-        ping, vitals = Reported(), Vitals({"a": 120.0})
+        ping, vitals = Reported(), Vitals({"a": 120.0}, clock)
         manager = ServiceManager(str(tmp_path / "notify"))
         heartbeat = Heartbeat(
             database=inline_store,
@@ -192,9 +193,39 @@ async def test_a_file_that_can_not_be_written_stops_nothing(
 ) -> None:
     beating.heartbeat.path = beating.path.parent / "none" / HEARTBEAT_NAME
     await beating.heartbeat.beat()
-    assert recorded.events == ["heartbeat_not_written"]
+    await beating.heartbeat.beat()
+    assert recorded.events == ["heartbeat_not_written"], "said once"
+    assert await inline_store.read(row) == Row(to_us(clock.now()), "degraded")
+    assert len(beating.notified()) == 2
+    assert "can't be written" in beating.ping.troubles[-1][0]
+    beating.heartbeat.path = beating.path
+    await beating.heartbeat.beat()
+    assert beating.ping.troubles[-1] == []
     assert await inline_store.read(row) == Row(to_us(clock.now()), "running")
-    assert len(beating.notified()) == 1
+
+
+async def test_a_write_that_failed_for_anybody_is_a_failure_until_the_next_beat(
+    beating: Beating, inline_store: InlineDatabase, clock: VirtualClock
+) -> None:
+    await beating.heartbeat.beat()
+    inline_store.failures = 1
+    with pytest.raises(StoreUnavailable):
+        await inline_store.write(start_daemon)
+    # By the next beat the store is well again; that somebody's write was lost is told all the same.
+    await beating.heartbeat.beat()
+    assert beating.ping.troubles[-1] == ["the store did not take 1 writes since the last beat"]
+    assert beating.file()["state"] == "degraded"
+    assert await inline_store.read(row) == Row(to_us(clock.now()), "degraded")
+    await beating.heartbeat.beat()
+    assert beating.ping.troubles[-1] == []
+    assert beating.file()["state"] == "running"
+
+
+async def test_what_else_is_watched_degrades_the_daemon(beating: Beating) -> None:
+    beating.heartbeat.watched = lambda: ["the kill switch can't be read"]
+    await beating.heartbeat.beat()
+    assert beating.ping.troubles == [["the kill switch can't be read"]]
+    assert beating.file()["state"] == "degraded"
 
 
 async def test_asking_whether_the_store_is_well_is_no_beat(
@@ -219,11 +250,86 @@ class Slow(InlineDatabase):
         answer, late = super().write(function, *args, **kwargs), loop.create_future()
 
         def deliver() -> None:
-            if not late.cancelled():
-                late.set_result(answer.result())
+            if late.cancelled():
+                return
+            error = answer.exception()
+            late.set_exception(error) if error else late.set_result(answer.result())
 
         loop.call_later(2.0, deliver)
         return late
+
+
+class Dead(InlineDatabase):
+    """A store that does not answer: a server that is gone without a word."""
+
+    def write(
+        self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().create_future()
+
+
+def heartbeat_on(
+    store: InlineDatabase, clock: VirtualClock, recorded: RecordedLog, ping: Reported, path: Path
+) -> Heartbeat:
+    return Heartbeat(
+        database=store,
+        clock=clock,
+        log=recorded.log,
+        vitals=Vitals({}, clock),
+        manager=ServiceManager(None),
+        ping=cast("Ping", ping),
+        path=path / HEARTBEAT_NAME,
+        boot_id="boot-1",
+        pid=7,
+        every_s=5.0,
+        state=lambda: "running",
+    )
+
+
+def test_a_store_that_never_answers_holds_up_no_beat_and_is_told(
+    clock: VirtualClock, recorded: RecordedLog, tmp_path: Path
+) -> None:
+    store, ping = Dead(), Reported()
+    heartbeat = heartbeat_on(store, clock, recorded, ping, tmp_path)
+
+    async def main() -> None:
+        with anyio.move_on_after(60):
+            await heartbeat.run()
+
+    run_warped(clock, main())
+    store.disconnect()
+    assert len(ping.troubles) >= 12
+    assert ping.troubles[0] == []
+    assert ping.troubles[-1] == ["the store does not take writes: it has not answered for 15 s"]
+
+
+def test_a_store_that_fails_between_two_beats_is_told_at_once(
+    clock: VirtualClock, recorded: RecordedLog, tmp_path: Path
+) -> None:
+    store, ping = Slow(), Reported()
+    heartbeat = heartbeat_on(store, clock, recorded, ping, tmp_path)
+    told: list[tuple[float, bool]] = []
+
+    async def main() -> None:
+        await store.write(start_daemon)
+        began_s = clock.monotonic()
+        ping.report = lambda troubles: told.append(  # type: ignore[method-assign] # with its moment
+            (clock.monotonic() - began_s, bool(troubles))
+        )
+        store.failures = 1
+        with anyio.move_on_after(14):
+            await heartbeat.run()
+
+    run_warped(clock, main())
+    store.disconnect()
+    # Two seconds are what the store took to say no; the next beat but one finds nothing new.
+    assert [(round(at_s), is_trouble) for at_s, is_trouble in told] == [
+        (0, False),
+        (2, True),
+        (5, True),
+        (7, True),
+        (10, False),
+    ]
 
 
 def test_it_beats_until_cancelled_and_never_more_than_five_seconds_apart(
@@ -243,7 +349,7 @@ def test_it_beats_until_cancelled_and_never_more_than_five_seconds_apart(
                 database=store,
                 clock=clock,
                 log=recorded.log,
-                vitals=Vitals({}),
+                vitals=Vitals({}, clock),
                 manager=ServiceManager(None),
                 ping=Ping("", tasks=tasks, clock=clock, log=recorded.log),
                 path=tmp_path / HEARTBEAT_NAME,

@@ -106,6 +106,38 @@ async def engage(database: Database, scope: str, *, command_id: str = "c-1") -> 
     await database.write(kill_switch.engage, command, origin, UTC_ZONE)
 
 
+async def release(database: Database, scope: str, *, command_id: str) -> None:
+    origin = Origin(at=START, actor="t", command_id=command_id)
+    command = KillCommand(scope=scope, why="drill")
+    await database.write(kill_switch.release, command, origin, UTC_ZONE)
+
+
+async def test_a_release_that_could_not_be_read_at_once_wakes_at_the_next_look(
+    watching: Watch, inline_store: InlineDatabase
+) -> None:
+    watched = watching(inline_store)
+    async with watched.tick("any"), running(watched):
+        await engage(inline_store, "worker:a")
+        await release(inline_store, "worker:a", command_id="c-2")
+        inline_store.foreign_commits = [True]
+        inline_store.fail_reads = 2  # the latches, then the news
+        await until(lambda: watched.changes != [])
+
+
+async def test_followers_are_told_of_every_foreign_commit_and_the_refused_are_not(
+    watching: Watch, inline_store: InlineDatabase
+) -> None:
+    watched = watching(inline_store)
+    told: list[str] = []
+    watched.watch.follow(lambda: told.append("told"))
+    async with watched.tick("any"), running(watched):
+        assert told == []
+        await engage(inline_store, "worker:a")
+        inline_store.foreign_commits = [True]
+        await until(lambda: told != [])
+    assert watched.changes == []
+
+
 async def test_the_stop_file_stops_the_daemon_within_its_latency(
     watching: Watch, store: Database, tmp_path: Path
 ) -> None:
@@ -137,7 +169,7 @@ async def test_a_kill_by_another_process_cancels_what_it_reaches(
             await anyio.run_process(command, env=environment, stderr=subprocess.DEVNULL)
             await until(lambda: killed.cancel_called)
         assert not other.cancel_called
-    assert watched.changes == ["changed"]
+    assert watched.changes == []
     assert [line["worker"] for line in recorded.lines("tick_killed")] == ["a"]
 
 
@@ -165,7 +197,21 @@ async def test_every_later_kill_is_seen_too(
                 with anyio.CancelScope(shield=True):
                     await until(partial(getattr, killed, "cancel_called"))
     await other.close()
-    assert len(watched.changes) == 5
+
+
+async def test_a_release_by_another_process_wakes_the_refused_and_a_kill_does_not(
+    watching: Watch, store: Database, tmp_path: Path
+) -> None:
+    watched = watching(store)
+    other = await open_database("sqlite", state_dir=tmp_path, now_us=to_us(START))
+    async with running(watched), watched.tick("any"):
+        for number in range(3):
+            await engage(other, "worker:a", command_id=f"k{number}")
+            await anyio.sleep(0.2)
+            assert len(watched.changes) == number
+            await release(other, "worker:a", command_id=f"r{number}")
+            await until(partial(has, watched.changes, number + 1))
+    await other.close()
 
 
 async def test_commits_of_its_own_wake_nobody(watching: Watch, store: Database) -> None:
@@ -199,7 +245,6 @@ async def test_a_kill_that_could_not_be_read_at_once_is_obeyed_at_the_next_look(
             await anyio.sleep(0.3)
     assert recorded.events[0] == "kill_switch_unreadable"
     assert killed.cancel_called
-    assert watched.changes == ["changed"]
 
 
 async def test_a_store_that_can_not_be_read_is_said_once_and_watched_on(
@@ -213,6 +258,10 @@ async def test_a_store_that_can_not_be_read_is_said_once_and_watched_on(
         (tmp_path / "STOP").touch()
         await until(lambda: watched.stops != [])
     assert recorded.events == ["kill_switch_unreadable"]
+
+
+def has(changes: list[str], number: int) -> bool:
+    return len(changes) == number
 
 
 async def until(is_so: Callable[[], bool]) -> None:

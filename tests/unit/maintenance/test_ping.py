@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from supervisor.clock import VirtualClock
-from supervisor.maintenance.ping import Ping
+from supervisor.maintenance.ping import Ping, fail_now
 from tests.unit.providers.loopback_server import LoopbackServer, answering, hanging, serving
 from tests.unit.recorded_log import RecordedLog
 
@@ -150,3 +150,25 @@ async def test_a_ping_that_can_not_be_sent_never_ends_the_daemon(
             while not recorded.events:  # noqa: ASYNC110 - nothing to wait on
                 await anyio.sleep(0.005)
     assert set(recorded.events) == {"ping_failed"}
+
+
+async def test_last_words_are_a_failure_that_is_waited_for() -> None:
+    async with serving(WELL) as server:
+        url = f"{server.base_url}/uuid/"
+        await anyio.to_thread.run_sync(fail_now, url, "blocked at agent.py:7")
+        assert await arrived(server, 1) == ["POST /uuid/fail blocked at agent.py:7"]
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:1/uuid", "no url", "http://\x00/"])
+def test_last_words_that_reach_nobody_raise_nothing(url: str) -> None:
+    fail_now(url, "blocked")
+
+
+async def test_last_words_are_short_and_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("supervisor.maintenance.ping._LAST_WORDS_TIMEOUT_S", 0.1)
+    async with serving(hanging()) as server:
+        with anyio.fail_after(5):
+            await anyio.to_thread.run_sync(fail_now, server.base_url, "x" * 50_000)
+        assert max(len(request) for request in server.requests) < 1_300

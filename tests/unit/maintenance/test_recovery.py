@@ -12,6 +12,7 @@ import pytest
 from supervisor.clock import VirtualClock
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin, Recorded
+from supervisor.governance.kill_switch import KillCommand, engage, release
 from supervisor.governance.rotation import (
     SessionPlan,
     adopt_or_rotate,
@@ -290,6 +291,40 @@ async def test_a_paused_session_of_a_worker_that_is_gone_is_closed_too(dead: Dea
     await dead.store.write(pause)
     dead.clock.advance(3600)
     assert await dead.recover(workers=()) == Findings(sessions=1)
+
+
+@pytest.mark.parametrize("scope", ["session:a@2026-06-01T10:00Z", "worker:a", "system"])
+async def test_a_killed_session_of_a_worker_that_is_gone_waits_for_its_release(
+    dead: DeadLife, scope: str
+) -> None:
+    await dead.finish(await dead.begin())
+    origin = msgspec.structs.replace(dead.origin(), command_id="c-1")
+    await dead.store.write(engage, KillCommand(scope=scope, why="t"), origin, UTC_ZONE)
+    dead.clock.advance(3600)
+    assert await dead.recover(workers=()) == Findings()
+    await dead.store.write(
+        release,
+        KillCommand(scope=scope, why="t"),
+        msgspec.structs.replace(origin, command_id="c-2"),
+        UTC_ZONE,
+    )
+    assert await dead.recover(workers=()) == Findings(sessions=1)
+
+
+async def test_a_session_of_a_worker_that_is_gone_and_that_waits_for_a_person_is_left_open(
+    dead: DeadLife,
+) -> None:
+    tick = await dead.begin()
+    await dead.finish(tick)
+
+    def pause(tx: Transaction) -> None:
+        session = find_session(tx, tick.session.id)
+        assert session
+        pause_session(tx, session, dead.origin(), why="the cap: a person must look")
+
+    await dead.store.write(pause)
+    dead.clock.advance(3600)
+    assert await dead.recover(workers=()) == Findings()
 
 
 async def test_a_worker_that_is_still_there_rotates_by_itself(dead: DeadLife) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
 import pytest
 
 from supervisor.errors import (
@@ -214,6 +215,23 @@ async def test_where_nothing_can_be_known_every_limit_counts_as_used_up(
     await site.live(lambda life: life.kill("system", is_engaged=False))
     assert await site.live(spend_all) == 0
     await site.check_audit()
+
+
+async def test_a_present_store_that_lost_commits_is_not_known(site: RestoredSite) -> None:
+    await two_eras(site)
+
+    async def last_life(life: RecordedLife) -> str:
+        await life.start("digest")
+        return life.boot_id
+
+    boot_id = await site.live(last_life)
+    known = {"boot_id": boot_id, "workers": {"digest": {"last_tick": 2}}}
+    heartbeat = site.store.with_name("heartbeat.json")
+    heartbeat.write_bytes(msgspec.json.encode(known))
+    assert (await site.restore(command_id="known")).is_known
+    # The same heartbeat, beside a store that lacks that life: money may be among what is missing.
+    assert not (await site.restore(command_id="behind")).is_known
+    assert site.balances()[DAY] == (CAP, 0)
 
 
 async def test_a_later_period_has_its_own_budget_again(site: RestoredSite) -> None:

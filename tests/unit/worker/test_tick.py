@@ -279,13 +279,19 @@ async def _recover(bench: Bench) -> Findings:
 
 
 async def test_a_tick_ends_also_where_somebody_else_has_ended_its_hold(bench: Bench) -> None:
-    async def run(ctx: Context) -> None:
-        await ctx.model.complete("hello", max_tokens=1_000)
-        # Before the tick's own end is written: another daemon took this life for dead.
+    async def recover_it() -> None:
+        # Another daemon takes this life for dead while its call is in flight.
+        await anyio.sleep(0.05)
         await recover(
             bench.store, boot_id="other", clock=bench.clock, timezone=UTC_ZONE, workers={"w"}
         )
 
+    async def run(ctx: Context) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(recover_it)
+            await ctx.model.complete("hello", max_tokens=1_000)
+
+    bench.script(Step(latency_s=0.3))
     assert (await tick(bench, run)).outcome is Outcome.OK
     ends = await bench.events("hold_settled", "hold_forfeited", "cycle_recovered")
     assert [event["kind"] for event in ends] == ["hold_forfeited", "cycle_recovered"]

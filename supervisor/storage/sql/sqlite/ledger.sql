@@ -15,7 +15,7 @@ WHERE id IN (SELECT value FROM json_each(:ids))
             + CASE unit WHEN 'micro_usd' THEN :cost WHEN 'tokens' THEN :tokens ELSE :actions END
             <= limit_amount
     )
-RETURNING id, unit, limit_amount, settled + held AS used, warned_at
+RETURNING id, unit, limit_amount, settled + held AS used, resets_at, warned_at
 
 -- Takes a hold back from the accounts that it was placed on, where another one refused it.
 -- name: unhold_on_accounts
@@ -44,7 +44,7 @@ UPDATE accounts SET
         END
     )
 WHERE id IN (SELECT value FROM json_each(:ids))
-RETURNING id, unit, limit_amount, settled + held AS used, warned_at
+RETURNING id, unit, limit_amount, settled + held AS used, resets_at, warned_at
 
 -- Those that are used up; most of the time none is.
 -- name: spent_accounts

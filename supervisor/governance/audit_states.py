@@ -1,0 +1,173 @@
+"""Auditing what stops and steers: kills, breakers, operators' commands, the ledger's clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar, TypeVar
+
+import msgspec
+
+from supervisor.events import kinds, upkeep_kinds
+from supervisor.events.kinds import Event
+from supervisor.events.log import EventRow
+from supervisor.governance.audit_findings import Findings
+from supervisor.governance.breakers import BreakerState
+from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.storage.database import Transaction
+
+_QUARTER_US = 900_000_000
+
+#: Which operation of the table of commands an event with a command id came of.
+_OPERATIONS: Mapping[type[Event], str] = {
+    kinds.KillSwitchEngaged: "kill",
+    kinds.KillSwitchReleased: "release",
+    kinds.RollbackCompleted: "rollback",
+    kinds.HoldReconciled: "reconcile",
+}
+
+RowT = TypeVar("RowT", bound=msgspec.Struct)
+
+
+class _Latch(msgspec.Struct, frozen=True):
+    scope: str
+    is_engaged: bool
+
+
+class _Breaker(msgspec.Struct, frozen=True):
+    name: str
+    state: BreakerState
+
+
+class _Command(msgspec.Struct, frozen=True):
+    id: str
+    content: str
+    content_hash: bytes
+
+
+class _Operation(msgspec.Struct, frozen=True):
+    operation: str
+
+
+class _LedgerClock(msgspec.Struct, frozen=True):
+    at: int
+    placed_at: int
+
+
+class StateAudit:
+    """Replays what people and breakers did. In memory is an entry for each scope and breaker."""
+
+    #: The kinds of events that it is to be told of.
+    FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
+        kinds.KillSwitchEngaged,
+        kinds.KillSwitchReleased,
+        kinds.BreakerOpened,
+        kinds.BreakerHalfOpened,
+        kinds.BreakerClosed,
+        kinds.RollbackCompleted,
+        kinds.HoldReconciled,
+        upkeep_kinds.LedgerClockReset,
+    )
+
+    def __init__(self, tx: Transaction, findings: Findings) -> None:
+        self._tx = tx
+        self._findings = findings
+        self._latches: dict[str, bool] = {}
+        self._breakers: dict[str, BreakerState] = {}
+        self._reset_from = 0
+
+    def add(self, row: EventRow, event: Event) -> None:
+        """Replay a kill, a release, a breaker's move, or note whose command an event is."""
+        match event:
+            case kinds.KillSwitchEngaged():
+                self._latches[event.scope] = True
+            case kinds.KillSwitchReleased():
+                self._latches[event.scope] = False
+            case kinds.BreakerOpened():
+                self._breakers[event.name] = BreakerState.OPEN
+            case kinds.BreakerHalfOpened():
+                self._breakers[event.name] = BreakerState.HALF_OPEN
+            case kinds.BreakerClosed():
+                self._breakers[event.name] = BreakerState.CLOSED
+            case upkeep_kinds.LedgerClockReset():
+                self._reset_from = max(self._reset_from, event.clock_before)
+            case _:
+                pass
+        operation = _OPERATIONS.get(type(event))
+        if operation is not None and row.command_id:
+            self._check_command(row, operation)
+
+    def _check_command(self, row: EventRow, operation: str) -> None:
+        # Without its row the same command, sent again, would be done again.
+        stored = self._tx.row("audit_states.command", _Operation, id=row.command_id)
+        subject = f"command {row.command_id}"
+        if stored is None:
+            self._findings.add(subject, "has an event but no row", row)
+        elif stored.operation != operation:
+            what = f"its row says {stored.operation}, its event {operation}"
+            self._findings.add(subject, what, row)
+
+    def finish(self) -> None:
+        """Compare the rows with what the events have left."""
+        self._check_latches()
+        self._check_breakers()
+        self._check_commands()
+        self._check_ledger_clock()
+
+    def _check_latches(self) -> None:
+        for latch in self._rows("latches", "kill", _Latch, lambda row: row.scope):
+            says = _latch_text(latch.is_engaged)
+            should = _latch_text(self._latches.pop(latch.scope, None))
+            if says != should:
+                what = f"its row says {says}, its events {should}"
+                self._findings.add(f"kill {latch.scope}", what)
+        for scope, is_engaged in self._latches.items():
+            what = f"its events say {_latch_text(is_engaged)}, it has no row"
+            self._findings.add(f"kill {scope}", what)
+
+    def _check_breakers(self) -> None:
+        for breaker in self._rows("breakers", "breaker", _Breaker, lambda row: row.name):
+            should = self._breakers.pop(breaker.name, None)
+            if breaker.state != should:
+                what = f"its row says {breaker.state}, its events {should or 'nothing'}"
+                self._findings.add(f"breaker {breaker.name}", what)
+        for name, state in self._breakers.items():
+            self._findings.add(f"breaker {name}", f"its events say {state}, it has no row")
+
+    def _check_commands(self) -> None:
+        for command in self._rows("commands", "command", _Command, lambda row: row.id):
+            if hashlib.sha256(command.content.encode()).digest() != command.content_hash:
+                what = "its content is not that which it was recorded with"
+                self._findings.add(f"command {command.id}", what)
+
+    def _check_ledger_clock(self) -> None:
+        # The clock is set where a quarter of an hour begins, as every period does.
+        clock = self._tx.row("audit_states.ledger_clock", _LedgerClock)
+        if clock is None:
+            self._findings.add("ledger clock", "has no row")
+        elif clock.at // _QUARTER_US < clock.placed_at // _QUARTER_US and (
+            # Unless a named person did that: no hold is later than where it stood then.
+            self._reset_from // _QUARTER_US < clock.placed_at // _QUARTER_US
+        ):
+            self._findings.add("ledger clock", "stands before the latest hold: it was set back")
+
+    def _rows(
+        self, table: str, subject: str, into: type[RowT], key: Callable[[RowT], str]
+    ) -> Iterator[RowT]:
+        def read(after: str) -> Iterator[RowT]:
+            return self._tx.each(f"audit_states.{table}", into, after=after)
+
+        def pass_over(after: str, error: Exception) -> str:
+            broken = self._tx.row(f"audit_states.next_of_{table}", TextKey, after=after)
+            if broken is None:
+                raise error
+            self._findings.add(f"{subject} {broken.key}", f"its row {damage_text(error)}")
+            return broken.key
+
+        return sound_rows(read, after="", key=key, pass_over=pass_over)
+
+
+def _latch_text(is_engaged: bool | None) -> str:
+    if is_engaged is None:
+        return "nothing"
+    return "engaged" if is_engaged else "released"

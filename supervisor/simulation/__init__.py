@@ -1,0 +1,1 @@
+"""The simulator: the real loop, gates, ledger and recovery, with time and misfortune made up."""

@@ -1,0 +1,96 @@
+"""A Postgres transaction as the domain sees it: named statements, rows as values."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+
+import psycopg
+
+from supervisor.storage import statements
+from supervisor.storage.database import RowT, Value
+from supervisor.storage.group_commit import parse
+from supervisor.storage.postgres_link import Connection
+from supervisor.storage.postgres_text import with_nul, without_nul
+
+DIALECT = "postgres"
+#: Rows that a stream holds in memory.
+_PAGE_ROWS = 500
+
+_stream_numbers = itertools.count()
+
+#: The columns of each statement's rows; as many as there are statements.
+_columns_by_name: dict[str, tuple[str, ...]] = {}
+
+# A parameter is :name; not in a text, not in a comment, and :: is a cast.
+_TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|::|:(?P<name>[a-z_][a-z0-9_]*)")
+
+
+@functools.cache
+def load_statements() -> dict[str, str]:
+    """Return every statement by its name, its parameters as psycopg writes them."""
+    return {name: translate(text) for name, text in statements.load(DIALECT).items()}
+
+
+def translate(text: str) -> str:
+    """Return a statement with `%(name)s` for `:name`, and without its comments."""
+
+    def replace(token: re.Match[str]) -> str:
+        if token["name"]:
+            return f"%({token['name']})s"
+        return "" if token[0].startswith("--") else token[0]
+
+    return _TOKEN.sub(replace, text.replace("%", "%%")).strip()
+
+
+class PostgresTransaction:
+    """One open transaction; used only on its connection's thread."""
+
+    __slots__ = ("_connection", "_cursor", "published")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self.published: list[object] = []
+
+    def run(self, statement: str, /, **values: Value) -> int:
+        return self._execute(statement, values).rowcount
+
+    def rows(self, statement: str, into: type[RowT], /, **values: Value) -> list[RowT]:
+        cursor = self._execute(statement, values)
+        columns = _columns(statement, cursor)
+        return [parse(columns, with_nul(found), into) for found in cursor.fetchall()]
+
+    def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
+        cursor = self._execute(statement, values)
+        found = cursor.fetchone()
+        return None if found is None else parse(_columns(statement, cursor), with_nul(found), into)
+
+    def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
+        # A cursor in the server, of its own: other statements run while this one is read.
+        with self._connection.cursor(f"stream_{next(_stream_numbers)}") as cursor:
+            cursor.itersize = _PAGE_ROWS
+            cursor.execute(load_statements()[statement], without_nul(values))
+            columns = _columns(statement, cursor)
+            for found in cursor:
+                yield parse(columns, with_nul(found), into)
+
+    def _execute(
+        self, statement: str, values: Mapping[str, Value]
+    ) -> psycopg.Cursor[tuple[Value, ...]]:
+        text = load_statements()[statement]
+        return self._cursor.execute(text, without_nul(values), prepare=True)
+
+    def publish(self, fact: object) -> None:
+        self.published.append(fact)
+
+
+def _columns(statement: str, cursor: psycopg.Cursor[tuple[Value, ...]]) -> tuple[str, ...]:
+    columns = _columns_by_name.get(statement)
+    if columns is None:
+        assert cursor.description is not None, f"{statement} returns no rows"
+        columns = tuple(column.name for column in cursor.description)
+        _columns_by_name[statement] = columns
+    return columns

@@ -1,0 +1,8 @@
+-- Here and not shared, because the list of holds comes in as a JSON array, which each database
+-- unfolds in its own way.
+
+-- name: holds
+SELECT id, worker, session_id, tick, model, account_ids, status, cost_held, tokens_held,
+    actions_held, cost_settled, tokens_settled, actions_settled
+FROM holds
+WHERE id IN (SELECT value FROM json_each(:ids))

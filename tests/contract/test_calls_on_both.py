@@ -1,0 +1,8 @@
+"""A paid call is held, made and settled by the same rules on both databases."""
+
+from __future__ import annotations
+
+from tests.contract.shared_rules import rules_of
+from tests.unit.worker import test_calls
+
+globals().update(rules_of(test_calls))
