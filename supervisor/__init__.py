@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from supervisor.errors import (
+        ActionDenied,
+        ApprovalRequired,
         BreakerOpen,
         BudgetExceeded,
         InputRefused,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActionDenied",
+    "ApprovalRequired",
     "BreakerOpen",
     "BudgetExceeded",
     "Context",

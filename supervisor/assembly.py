@@ -11,6 +11,7 @@ from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
 from supervisor.money import limit_micro_usd
+from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
 from supervisor.supervision import Intensity
 from supervisor.windows import parse_window
@@ -73,12 +74,17 @@ def _further_budgets(config: Config) -> list[Budget]:
 
 
 def build_policy(loaded: Loaded) -> Policy:
-    """Return what a reload may change."""
+    """Return what a reload may change.
+
+    Raises:
+        ConfigError: an evaluator or assessor of [policy] can't be had.
+    """
     spend = loaded.config.spend
     return Policy(
         budgets=build_budgets(loaded),
         on_cap=spend.on_cap,
         min_output_tokens=spend.min_output_tokens,
+        actions=build_action_policy(loaded),
     )
 
 
@@ -137,6 +143,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
             worker=name,
             span_s=parse_window(section.window or config.session.window),
             timezone=loaded.timezone,
+            execution_mode=config.session.execution_mode,
         ),
         tick_timeout_s=section.tick_timeout_s,
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,

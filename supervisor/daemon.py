@@ -113,7 +113,11 @@ class Daemon:
             on_change=self._workforce.wake_all,
         )
         self._upkeep = Upkeep(
-            self.kernel, loaded=lambda: self._loaded, peers=self._peers, metrics=self.metrics
+            self.kernel,
+            loaded=lambda: self._loaded,
+            peers=self._peers,
+            metrics=self.metrics,
+            call=self._workforce.call,
         )
         self.kill_watch.follow(self._upkeep.wake)
         self.telemetry = Telemetry(
@@ -200,7 +204,7 @@ class Daemon:
             tasks.start_soon(self.kill_watch.run)
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
             try:
-                outcome = (await run_tick(self.kernel, plan)).outcome
+                outcome = (await run_tick(self.kernel, plan, is_called=True)).outcome
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
                 outcome = Outcome.FAILED
@@ -285,6 +289,7 @@ class Daemon:
             loop_lag=self.process_watch.loop_lag,
             telemetry=self.telemetry,
             ids=RandomIds(),
+            on_decision=self._upkeep.approvals.look,
             is_ready=lambda: self._is_ready,
             loaded=lambda: self._loaded,
         )

@@ -215,6 +215,31 @@ class InputRefused(Refusal):
     code = "input_refused"
 
 
+class ApprovalRequired(Refusal):
+    """An action may not be executed yet: a person has to decide, or guidance was given instead."""
+
+    code = "approval_required"
+
+    def __init__(self, *, action: str, what: str, fix: str, ticket: str = "") -> None:
+        super().__init__(subject=f"action {action}", what=what, fix=fix)
+        self.action = action
+        self.ticket = ticket
+
+
+class ActionDenied(Refusal):
+    """An action may not be executed: by the policy, by a person, or because nobody decided.
+
+    `reason` is one word: blocked, evaluator, high_risk, person, expired, executed, failed.
+    """
+
+    code = "action_denied"
+
+    def __init__(self, *, action: str, reason: str, what: str, fix: str) -> None:
+        super().__init__(subject=f"action {action}", what=what, fix=fix)
+        self.action = action
+        self.reason = reason
+
+
 def amount_text(amount: int, unit: str) -> str:
     """Return an amount with its unit: `0.35 USD`, `1200 tokens`, `3 actions`."""
     return usd_text(amount) if unit == "micro_usd" else f"{amount} {unit}"

@@ -39,13 +39,30 @@ _LEVELS: dict[str, int] = {
     "worker_failed": logging.ERROR,
     "drill_failed": logging.ERROR,
     "memory_exceeded": logging.ERROR,
+    "risk_assessed": logging.DEBUG,
+    "proposal_made": logging.DEBUG,
+    "execution_started": logging.DEBUG,
+    "approval_requested": logging.WARNING,
+    "approval_denied": logging.WARNING,
+    "approval_timed_out": logging.WARNING,
+    "execution_failed": logging.WARNING,
+    "session_risk_escalated": logging.WARNING,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.
 _MOMENTS = frozenset(
-    {"window_start", "window_end", "retry_at", "backup_at", "clock_before", "clock_at"}
+    {
+        "window_start",
+        "window_end",
+        "retry_at",
+        "backup_at",
+        "clock_before",
+        "clock_at",
+        "deadline_at",
+        "expires_at",
+    }
 )
-_MONEY = frozenset({"cost", "cost_before"})
+_MONEY = frozenset({"cost", "cost_before", "cost_max"})
 _AMOUNTS = frozenset({"used", "limit_amount", "settled", "overrun", "before"})
 _BAD_OUTCOMES = frozenset({"failed", "timed_out", "refused", "cancelled", "unknown"})
 

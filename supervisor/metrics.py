@@ -76,6 +76,10 @@ class Metrics:
         self.today = gauge("spend_today_usd", "USD settled today, on the daily cap.")
         self.kill_engaged = gauge("kill_engaged", "Latched kills, by kind of scope.", "scope")
         self.breaker_state = gauge("breaker_state", "1 for the state it is in.", "name", "state")
+        self.approvals_pending = gauge("approvals_pending", "Tickets that wait for a person.")
+        self.approval_oldest_age = gauge(
+            "approval_oldest_age_seconds", "How long the oldest of them has waited, 0 for none."
+        )
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
         self._add_refused_writes(registry)

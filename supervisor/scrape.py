@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from supervisor.clock import from_us
+from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breakers import Breaker
 from supervisor.governance.drills import Drill, last_passes
 from supervisor.governance.kill_switch import Latch, engaged
@@ -29,6 +30,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     breakers: Sequence[Breaker]
     sessions: Sequence[Session]
     drills: Mapping[str, int]
+    approvals: Backlog
+    now: datetime
 
 
 def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
@@ -41,6 +44,8 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         breakers=tx.rows("governance.breakers", Breaker),
         sessions=tx.rows("sessions.open_ones", Session),
         drills=last_passes(tx),
+        approvals=read_backlog(tx),
+        now=now,
     )
 
 
@@ -53,6 +58,8 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     kinds = [latch.scope.partition(":")[0] for latch in gauges.latches]
     for kind in ("system", "worker", "session"):
         metrics.kill_engaged.labels(kind).set(kinds.count(kind))
+    metrics.approvals_pending.set(gauges.approvals.pending)
+    metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
     for breaker in gauges.breakers:
         metrics.show_breaker(breaker.name, breaker.state)
     for drill in Drill:

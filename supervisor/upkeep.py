@@ -1,15 +1,17 @@
-"""The duties that come round: recovery each minute, and drills as the config says."""
+"""The duties that come round: recovery each minute, the sweep of approvals, and drills."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
+import msgspec
 
 from supervisor.assembly import build_canary
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
+from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.metrics import Metrics
@@ -23,24 +25,33 @@ class Upkeep:
     """What the daemon does beside its workers; it takes up a changed config by itself."""
 
     def __init__(
-        self, kernel: Kernel, *, loaded: Callable[[], Loaded], peers: Peers, metrics: Metrics
+        self,
+        kernel: Kernel,
+        *,
+        loaded: Callable[[], Loaded],
+        peers: Peers,
+        metrics: Metrics,
+        call: Callable[[str], None],
     ) -> None:
         self._kernel = kernel
         self._loaded = loaded
         self._peers = peers
         self._metrics = metrics
+        self.approvals = ApprovalSweep(kernel.database, kernel.clock, kernel.log, loaded, call)
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
         return {
             "recovery": self._recover_on_schedule,
+            "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
         }
 
     def wake(self) -> None:
-        """Look at once whether a drill was asked for: another process has committed."""
+        """Look at once for decided tickets and asked drills: another process has committed."""
+        self.approvals.look()
         self._rehearsals.canary.wake()
 
     async def recover(self) -> None:
@@ -49,7 +60,7 @@ class Upkeep:
         Raises:
             StoreUnavailable: the store failed; what was closed stays closed.
         """
-        loaded, log = self._loaded(), self._kernel.log
+        loaded = self._loaded()
         found = await recover(
             self._kernel.database,
             boot_id=self._kernel.boot_id,
@@ -58,9 +69,9 @@ class Upkeep:
             workers={*loaded.config.worker, CANARY},
             peers=self._peers,
         )
-        self._metrics.show_recovery(ticks=found.ticks, holds=found.holds, sessions=found.sessions)
+        self._metrics.show_recovery(**msgspec.structs.asdict(found))
         if found != Findings():
-            log.warning("recovered", ticks=found.ticks, holds=found.holds, sessions=found.sessions)
+            self._kernel.log.warning("recovered", **msgspec.structs.asdict(found))
 
     async def _recover_on_schedule(self) -> None:
         while True:

@@ -29,6 +29,12 @@ async def store(tmp_path: Path) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest.fixture
+def database(store: Database) -> Database:
+    """The same; in tests/contract it is one of either kind."""
+    return store
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The URL of a Postgres server for this session, on which databases may be made.

@@ -66,7 +66,7 @@ def _drop(server: psycopg.Connection, name: str) -> None:
         server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
     except psycopg.errors.ObjectInUse:
         return
-    del _made[name]
+    _made.pop(name, None)  # another thread may have dropped it at the same time
 
 
 def drop_databases(postgres_url: str) -> None:

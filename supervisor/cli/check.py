@@ -79,6 +79,7 @@ async def _check(loaded: Loaded) -> list[Checked]:
     except SupervisorError as error:
         checked.append(Checked(what="providers", name="", found="", problem=error))
         return checked
+    checked.extend(_check_policy(loaded))
     try:
         for name, section in loaded.config.worker.items():
             checked.extend(_check_worker(loaded, name, section, models))
@@ -87,6 +88,20 @@ async def _check(loaded: Loaded) -> list[Checked]:
     checked.append(_check_function(loaded, "canary", loaded.config.drills.canary, what="drill"))
     checked.append(await _check_store(loaded))
     return checked
+
+
+def _check_policy(loaded: Loaded) -> Iterator[Checked]:
+    """Check what [policy] names of other packages; nothing to say of a config without one."""
+    if not loaded.config.policy.evaluator and loaded.config.policy.risk.assessor == "builtin":
+        return
+    checked = Checked(what="policy", name="evaluators", found="can be had")
+    from supervisor.policy_assembly import build_action_policy
+
+    try:
+        build_action_policy(loaded)
+    except SupervisorError as error:
+        checked = msgspec.structs.replace(checked, found="", problem=error)
+    yield checked
 
 
 def _check_worker(

@@ -33,6 +33,7 @@ COMMANDS = {
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
+    "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

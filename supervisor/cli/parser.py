@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from supervisor.errors import UsageError
 
 _NUMBER_MAX = 1_000_000_000
+_SPAN = re.compile(r"(?P<count>\d{1,9})(?P<unit>[smhd])")
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_SPAN_MAX_S = 366 * 86_400.0
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,3 +85,16 @@ def seconds(text: str) -> float:
     if not 0 <= span_s <= _NUMBER_MAX:  # also refuses nan
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return span_s
+
+
+def span_s(text: str) -> float:
+    """Return a span such as `90s`, `30m`, `2h` or `1d` in seconds, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is none, or longer than a year.
+    """
+    span = _SPAN.fullmatch(text)
+    length_s = int(span["count"]) * _UNITS_S[span["unit"]] if span else 0.0
+    if not 0 < length_s <= _SPAN_MAX_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a span such as 90s, 30m, 2h or 1d")
+    return length_s

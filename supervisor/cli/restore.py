@@ -157,6 +157,11 @@ def _tell(restored: Restored, options: RestoreOptions) -> None:
         print_wrapped(f"  what was spent since then is not known: {_feared(options.spent)}")
     for account in restored.carried:
         print(f"    {account}")
+    if restored.approvals or restored.grants:
+        print_wrapped(
+            "  what was approved and not executed in the backup may have been since, and is"
+            f" not executed now: {restored.approvals} proposals, {restored.grants} session grants"
+        )
     for scope in restored.latched:
         flag = "--" + scope.replace(":", " ", 1)
         print_wrapped(f"  killed: {scope}; `supervisor release {flag} --why TEXT` clears it")

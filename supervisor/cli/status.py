@@ -90,6 +90,7 @@ def _print(status: Status) -> None:
         print_table(account_titles(), account_rows(status.accounts))
     _print_kills(status)
     _print_breakers(status)
+    _print_approvals(status)
 
 
 def _daemon_line(status: Status) -> str:
@@ -164,3 +165,15 @@ def _print_breakers(status: Status) -> None:
         for one in status.breakers
     ]
     print_table(("BREAKER", "STATE", "SINCE", "PROBE AT", "WHY"), rows)
+
+
+def _print_approvals(status: Status) -> None:
+    waiting = status.approvals
+    if not waiting.pending:
+        return
+    age, deadline = span_text(waiting.oldest_age_s), waiting.next_deadline_at
+    print()
+    print_wrapped(
+        f"approvals: {waiting.pending} waiting for a person, the oldest for {age}, the first until"
+        f" {deadline}; `supervisor approvals` lists them"
+    )

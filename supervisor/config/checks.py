@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from supervisor.config.explain import did_you_mean
+from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
     ProviderSection,
@@ -49,6 +50,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.listen(config, environment)
     check.budgets(config)
     check.drills(config)
+    check_policy(config.policy, config.worker, check.fail)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
     for name, worker in config.worker.items():
@@ -61,6 +63,10 @@ class _Checker:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def fail(self, key: str, value: object, what: str, fix: str) -> ConfigError:
+        """Return the error of a key, its value, what is wrong, and the cure."""
+        return self._fail(key, value, what, fix)
 
     def _fail(self, key: str, value: object, what: str, fix: str) -> ConfigError:
         return ConfigError(subject=f"{self._path}: {key} = {value!r}", what=what, fix=fix)

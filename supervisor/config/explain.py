@@ -10,6 +10,15 @@ from typing import get_args
 
 import msgspec
 
+from supervisor.config.policy_sections import (
+    ActionSection,
+    AutoSection,
+    ConditionSection,
+    EvaluatorSection,
+    PolicySection,
+    RiskSection,
+    SessionRiskSection,
+)
 from supervisor.config.sections import (
     BudgetSection,
     Config,
@@ -36,6 +45,13 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "drills": DrillsSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
+    "policy": PolicySection,
+    "policy.auto": AutoSection,
+    "policy.auto.condition": ConditionSection,
+    "policy.risk": RiskSection,
+    "policy.session_risk": SessionRiskSection,
+    "policy.action": ActionSection,
+    "policy.evaluator": EvaluatorSection,
 }
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
@@ -112,7 +128,12 @@ def _section(under: str, place: str) -> type[msgspec.Struct]:
     """Return the section that the table at `place`, below `under`, is of."""
     if place == ".price":
         return PriceTable
-    return _SECTIONS.get(re.split(r"[.\[]", f"{under}{place}".lstrip("."))[0], Config)
+    names = re.split(r"[.\[]", f"{under}{place}".lstrip("."))
+    for length in range(len(names), 0, -1):
+        section = _SECTIONS.get(".".join(names[:length]))
+        if section is not None:
+            return section
+    return Config
 
 
 def _words(under: str, place: str) -> Iterator[str]:

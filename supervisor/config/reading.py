@@ -13,6 +13,7 @@ import msgspec
 
 from supervisor.config.checks import check_values
 from supervisor.config.explain import explain
+from supervisor.config.policy_sections import ActionSection, EvaluatorSection
 from supervisor.config.sections import Config, ProviderSection, WorkerSection
 from supervisor.errors import ConfigError
 
@@ -57,8 +58,14 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
     """
     raw = _read_toml(path)
     # One table at a time first: msgspec does not say which key of a mapping it stands at.
-    for section, kind in (("providers", ProviderSection), ("worker", WorkerSection)):
-        tables = raw.get(section)
+    policy = raw.get("policy")
+    mappings: tuple[tuple[str, object, type[msgspec.Struct]], ...] = (
+        ("providers", raw.get("providers"), ProviderSection),
+        ("worker", raw.get("worker"), WorkerSection),
+        ("policy.action", _table(policy, "action"), ActionSection),
+        ("policy.evaluator", _table(policy, "evaluator"), EvaluatorSection),
+    )
+    for section, tables, kind in mappings:
         for name, table in tables.items() if isinstance(tables, dict) else ():
             _convert(table, kind, path, under=f"{section}.{name}")
     config = _convert(raw, Config, path)
@@ -83,6 +90,10 @@ def child_environment(
 def person(environment: Environment = os.environ) -> str:
     """Return who runs this process, for the record."""
     return environment.get("SUDO_USER") or environment.get("USER") or f"uid-{os.getuid()}"
+
+
+def _table(raw: object, name: str) -> object:
+    return raw.get(name) if isinstance(raw, dict) else None
 
 
 def _convert(raw: object, into: type[S], path: Path, *, under: str = "") -> S:

@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-from supervisor.money import USD_MAX
-
-#: A year of seconds, so that no moment leaves the calendar; 1e15, so that sums fit any store's
-#: integer, as USD_MAX micro-USD do.
-_SECONDS_MAX = 366.0 * 86_400.0
-_COUNT_MAX = 10**15
-
-Seconds = Annotated[float, Meta(gt=0, le=_SECONDS_MAX)]
-Usd = Annotated[float, Meta(ge=0, le=USD_MAX)]
-Count = Annotated[int, Meta(ge=0, le=_COUNT_MAX)]
-Positive = Annotated[int, Meta(ge=1, le=_COUNT_MAX)]
-
-
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
+from supervisor.config.bounds import Count, Positive, Seconds, Usd
+from supervisor.config.bounds import Section as _Section
+from supervisor.config.policy_sections import PolicySection
 
 
 class SupervisorSection(_Section, frozen=True, kw_only=True):
@@ -52,6 +39,7 @@ class SessionSection(_Section, frozen=True, kw_only=True):
     max_cost_usd: Usd = 0.50
     max_actions: Count = 500
     checkpoint_every: Positive = 12
+    execution_mode: Literal["live", "dry_run"] = "live"
 
 
 class SpendSection(_Section, frozen=True, kw_only=True):
@@ -148,3 +136,4 @@ class Config(_Section, frozen=True, kw_only=True):
     drills: DrillsSection = DrillsSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
+    policy: PolicySection = PolicySection()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from supervisor.events import kinds
+from supervisor.events import approval_kinds, kinds
 from supervisor.events.kinds import Event
 
 
@@ -26,6 +26,8 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     budget_exhaustions: int = 0
     approvals: int = 0
     denials: int = 0
+    denials_by_code: dict[str, int] = {}
+    executions: dict[str, int] = {}
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -50,6 +52,23 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self.cost += event.cost
                 self.tokens += event.tokens
                 self.actions += event.actions
+            case _:
+                self._add_approval(event)
+
+    def _add_approval(self, event: Event) -> None:
+        match event:
+            case approval_kinds.ApprovalGranted():
+                self.approvals += 1
+            case approval_kinds.ApprovalDenied(code=code):
+                self.denials += 1
+                _count(self.denials_by_code, code)
+            case approval_kinds.ApprovalTimedOut():
+                self.denials += 1
+                _count(self.denials_by_code, "expired")
+            case approval_kinds.ExecutionCompleted():
+                _count(self.executions, "executed")
+            case approval_kinds.ExecutionFailed():
+                _count(self.executions, "failed")
             case _:
                 return
 

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from supervisor.events import kinds, upkeep_kinds
+from supervisor.events import approval_kinds, kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -67,6 +67,8 @@ class StateAudit:
         kinds.RollbackCompleted,
         kinds.HoldReconciled,
         upkeep_kinds.LedgerClockReset,
+        approval_kinds.ApprovalGranted,
+        approval_kinds.ApprovalDenied,
     )
 
     def __init__(self, tx: Transaction, findings: Findings) -> None:
@@ -93,7 +95,7 @@ class StateAudit:
                 self._reset_from = max(self._reset_from, event.clock_before)
             case _:
                 pass
-        operation = _OPERATIONS.get(type(event))
+        operation = _operation_of(event)
         if operation is not None and row.command_id:
             self._check_command(row, operation)
 
@@ -165,6 +167,19 @@ class StateAudit:
             return broken.key
 
         return sound_rows(read, after="", key=key, pass_over=pass_over)
+
+
+def _operation_of(event: Event) -> str | None:
+    match event:
+        case approval_kinds.ApprovalGranted():
+            # Nobody was asked where the policy approved, or what a person had allowed before; a
+            # ticket that waited may be covered by the latter.
+            is_decision = event.ticket and (event.for_session or not event.grant)
+            return "approve" if is_decision else None
+        case approval_kinds.ApprovalDenied():
+            return "deny" if event.ticket else None
+        case _:
+            return _OPERATIONS.get(type(event))
 
 
 def _latch_text(is_engaged: bool | None) -> str:

@@ -74,19 +74,34 @@ def done_before(
     return msgspec.json.decode(done.result, type=result)
 
 
+def is_known(tx: Transaction, command_id: str) -> bool:
+    """Return whether this command id was carried out before."""
+    return tx.row("governance.command", _Command, id=command_id) is not None
+
+
 def _check_same(done: _Command, operation: str, content: bytes) -> None:
     if done.operation != operation:
-        raise _conflict(done, "operation", done.operation, operation)
-    before = msgspec.json.decode(done.content, type=dict[str, object])
-    now = msgspec.json.decode(content, type=dict[str, object])
-    for field in sorted(before.keys() | now.keys()):
-        if before.get(field) != now.get(field):
-            raise _conflict(done, field, before.get(field), now.get(field))
+        raise conflict(done.id, "operation", done.operation, operation)
+    check_same_content(done.id, done.content, content)
 
 
-def _conflict(done: _Command, field: str, before: object, now: object) -> CommandConflict:
+def check_same_content(command_id: str, before: str, now: bytes) -> None:
+    """Check that a command that is sent again has the content that it had.
+
+    Raises:
+        CommandConflict: it has another one; it names the first field that differs.
+    """
+    old = msgspec.json.decode(before, type=dict[str, object])
+    new = msgspec.json.decode(now, type=dict[str, object])
+    for field in sorted(old.keys() | new.keys()):
+        if old.get(field) != new.get(field):
+            raise conflict(command_id, field, old.get(field), new.get(field))
+
+
+def conflict(command_id: str, field: str, before: object, now: object) -> CommandConflict:
+    """Return the error of a command id that was used before with another value of a field."""
     return CommandConflict(
-        subject=f"command {done.id}",
+        subject=f"command {command_id}",
         what=f"was used before with {field} {before!r}, now with {now!r}; nothing was done",
         fix="use a fresh command id for another command",
     )

@@ -14,6 +14,7 @@ from supervisor.governance.breakers import BreakerState
 from supervisor.governance.commands import once
 from supervisor.governance.kept import BackupFacts, Kept, backup_facts, holds_since
 from supervisor.governance.kill_switch import Latch, engaged
+from supervisor.governance.restored_approvals import end_approvals, end_grants
 from supervisor.governance.rotation import open_session_of, pause_session, system_journal
 from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.ledger.carrying import (
@@ -41,13 +42,18 @@ class RestoreCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done; `carried` are the accounts that were raised, `latched` the new kills."""
+    """What was done; `carried` are the accounts that were raised, `latched` the new kills.
+
+    `approvals` and `grants` are how many, unused or not used up, were ended.
+    """
 
     backup_at: str
     is_known: bool
     kept_as: str
     carried: tuple[str, ...]
     latched: tuple[str, ...]
+    approvals: int = 0
+    grants: int = 0
 
 
 def record_restore(
@@ -93,15 +99,18 @@ def _record(
             carried = _carry(tx, journal, kept, facts, moment_us)
             latches = [*kept.latches, *_latches_for_paused(tx, kept, origin)]
         # By the restore, and by no command `kill` of their own.
-        journal.origin = msgspec.structs.replace(
+        by_restore = msgspec.structs.replace(
             origin, command_id="", correlation_id=origin.command_id
         )
+        journal.origin = by_restore
         latched = [latch.scope for latch in latches if _latch(tx, journal, latch)]
         if kept is not None:
             _open_breakers(tx, journal, kept)
     if kept is not None:
         _pause(tx, kept, origin)
     return Restored(
+        approvals=end_approvals(tx, by_restore, timezone),
+        grants=end_grants(tx),
         backup_at=iso(from_us(facts.at)),
         is_known=kept is not None,
         kept_as=kept_as,

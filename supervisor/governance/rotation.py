@@ -26,6 +26,7 @@ class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     span_s: int
     timezone: ZoneInfo
+    execution_mode: str = "live"
 
 
 class _Latest(msgspec.Struct, frozen=True):
@@ -96,6 +97,7 @@ def _open(
         worker=plan.worker,
         window_start=start,
         window_end=end,
+        execution_mode=plan.execution_mode,
         now=to_us(origin.at),
         received_note=note,
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from supervisor.clock import from_us, iso
 from supervisor.events.counters import Counters
+from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breakers import Breaker, BreakerState
 from supervisor.governance.kill_switch import engaged
 from supervisor.governance.session import Session
@@ -113,6 +114,14 @@ class ClockStatus(msgspec.Struct, frozen=True, kw_only=True):
     session: str = ""
 
 
+class ApprovalsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tickets wait for a person, and since when."""
+
+    pending: int = 0
+    oldest_age_s: float = 0.0
+    next_deadline_at: str | None = None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at one moment; the keys of `GET /status` and `supervisor status --json`."""
 
@@ -124,6 +133,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountStatus, ...]
     kills: tuple[KillStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
+    approvals: ApprovalsStatus = ApprovalsStatus()
     clock: ClockStatus = ClockStatus()
     troubles: tuple[str, ...] = ()
 
@@ -178,6 +188,7 @@ def read_status(
             for latch in engaged(tx)
         ),
         breakers=tuple(_breaker(breaker) for breaker in tx.rows("governance.breakers", Breaker)),
+        approvals=_approvals(read_backlog(tx), now),
         clock=_clock(tx, sessions, now),
         troubles=around.troubles,
     )
@@ -316,6 +327,14 @@ def _breaker(breaker: Breaker) -> BreakerStatus:
         why=breaker.why,
         changed_at=iso(from_us(breaker.changed_at)),
         retry_at=moment_text(breaker.retry_at or None),
+    )
+
+
+def _approvals(backlog: Backlog, now: datetime) -> ApprovalsStatus:
+    return ApprovalsStatus(
+        pending=backlog.pending,
+        oldest_age_s=round(backlog.oldest_age_s(now), 3),
+        next_deadline_at=moment_text(backlog.next_deadline_at),
     )
 
 

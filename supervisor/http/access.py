@@ -37,8 +37,8 @@ class Access:
         """Check a state-changing request.
 
         Where a token is configured, all need it. Where none is, which is possible on loopback
-        only, stopping is free to every user of this machine and loosening (a release) is not
-        possible over HTTP.
+        only, stopping is free to every user of this machine and loosening (a release, an
+        approval) is not possible over HTTP.
 
         Raises:
             AccessDenied: it comes from another site, or lacks the token.
@@ -48,8 +48,9 @@ class Access:
             if is_loosening:
                 raise AccessDenied(
                     status=403,
-                    what="a release over HTTP needs a token, and none is configured",
-                    fix=f"use `supervisor release`, or start the daemon with ${self._token_env}",
+                    what="a release or approval over HTTP needs a token, and none is configured",
+                    fix="use `supervisor release` or `supervisor approvals`, or start the daemon"
+                    f" with ${self._token_env}",
                 )
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")

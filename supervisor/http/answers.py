@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+import msgspec
 
 from supervisor.clock import Clock
 from supervisor.config import Loaded
-from supervisor.errors import NotFound, StoreUnavailable
+from supervisor.errors import NotFound, StoreUnavailable, SupervisorError
 from supervisor.events.log import Origin
 from supervisor.events.telemetry import Telemetry
-from supervisor.governance import kill_switch
+from supervisor.governance import approvals, kill_switch
+from supervisor.governance.approvals import DecideCommand, Decided, Terms
+from supervisor.governance.backlog import TicketFacts, pending_tickets
 from supervisor.governance.health import status_json
 from supervisor.governance.kill_switch import KillCommand, Latched
 from supervisor.governance.status import Surroundings, known_workers, read_status
@@ -34,6 +37,20 @@ from supervisor.worker.plan import Kernel
 _READ_S = 5.0
 _SELF = Holder(pid=os.getpid(), boot_id="", started_at="")
 
+#: How many tickets one answer holds at most; it says so where there are more.
+TICKETS_MAX = 500
+
+
+class Tickets(msgspec.Struct, frozen=True, kw_only=True):
+    """What GET /approvals answers."""
+
+    approvals: list[TicketFacts]
+    is_complete: bool
+
+
+def _nobody_is_called() -> None:
+    """Stand in for the daemon's sweep, which calls workers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
@@ -51,6 +68,7 @@ class Answers:
     telemetry: Telemetry
     is_ready: Callable[[], bool]
     loaded: Callable[[], Loaded]
+    on_decision: Callable[[], None] = _nobody_is_called
 
     async def why_not_ready(self) -> str:
         """Return why the daemon can't work, empty if it can: recovered, and the store writable."""
@@ -130,6 +148,32 @@ class Answers:
     def stop(self, *, actor: str, why: str) -> Path:
         """Write the STOP file: the daemon ends at once and stays stopped until it is cleared."""
         return write_stop(self.kernel.state_dir, actor=actor, why=why, at=self.clock.now())
+
+    async def tickets(self) -> Tickets:
+        """Return the tickets that wait for a person, the oldest first."""
+        rows = await self.database.read(pending_tickets, TICKETS_MAX + 1)
+        return Tickets(approvals=rows[:TICKETS_MAX], is_complete=len(rows) <= TICKETS_MAX)
+
+    async def decide(
+        self, command: DecideCommand, *, is_approval: bool, actor: str, command_id: str
+    ) -> Decided:
+        """Decide a ticket, and call its worker.
+
+        Raises:
+            NotFound, UsageError, CommandConflict: nothing was done.
+            IllegalMove: it is decided, or its deadline has passed.
+            KillSwitchEngaged: a kill reaches its worker, so that nothing is approved.
+        """
+        loaded = self.loaded()
+        valid_s = self.kernel.policy.actions.approval_valid_s
+        terms = Terms(timezone=loaded.timezone, approval_valid_s=valid_s)
+        act = approvals.approve if is_approval else approvals.deny
+        origin = self._origin(actor, command_id)
+        decided = await self.database.write(act, command, origin, terms)
+        self.on_decision()
+        if isinstance(decided, SupervisorError):
+            raise decided
+        return decided
 
     def _origin(self, actor: str, command_id: str) -> Origin:
         return Origin(

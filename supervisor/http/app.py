@@ -14,6 +14,8 @@ from starlette.routing import Route
 from supervisor.config import Loaded
 from supervisor.errors import (
     CommandConflict,
+    IllegalMove,
+    KillSwitchEngaged,
     NotFound,
     StoreUnavailable,
     SupervisorError,
@@ -22,13 +24,17 @@ from supervisor.errors import (
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.http.access import Access, AccessDenied
 from supervisor.http.answers import Answers
+from supervisor.http.approvals import ApprovalRoutes
 from supervisor.http.server import HttpServer
+from supervisor.http.wire import json_answer, read_body
 
-_BODY_BYTES_MAX = 65_536
+_FORM = '{"scope": "system", "why": TEXT, "command_id": ID}'
 _STATUSES: dict[type[SupervisorError], int] = {
     UsageError: 400,
     NotFound: 404,
     CommandConflict: 409,
+    IllegalMove: 409,
+    KillSwitchEngaged: 409,
     StoreUnavailable: 503,
 }
 
@@ -53,30 +59,30 @@ class _Routes:
         self._access = access
 
     async def healthz(self, _request: Request) -> Response:
-        return _json({"alive": True})
+        return json_answer({"alive": True})
 
     async def readyz(self, _request: Request) -> Response:
         reason = await self._answers.why_not_ready()
-        return _json({"ready": not reason, "why": reason}, status=503 if reason else 200)
+        return json_answer({"ready": not reason, "why": reason}, status=503 if reason else 200)
 
     async def metrics(self, _request: Request) -> Response:
         media_type = "text/plain; version=0.0.4; charset=utf-8"
         return Response(await self._answers.scrape(), media_type=media_type)
 
     async def status(self, _request: Request) -> Response:
-        return _json(await self._answers.status())
+        return json_answer(await self._answers.status())
 
     async def kill(self, request: Request) -> Response:
         body = await self._body(request, is_loosening=False)
         command = KillCommand(scope=body.scope, why=body.why)
-        return _json(
+        return json_answer(
             await self._answers.kill(command, actor=body.actor, command_id=body.command_id)
         )
 
     async def release(self, request: Request) -> Response:
         body = await self._body(request, is_loosening=True)
         command = KillCommand(scope=body.scope, why=body.why)
-        return _json(
+        return json_answer(
             await self._answers.release(command, actor=body.actor, command_id=body.command_id)
         )
 
@@ -89,27 +95,11 @@ class _Routes:
                 fix="POST /kill for less than that",
             )
         self._answers.stop(actor=body.actor, why=body.why)
-        return _json(StopAnswer(stopping=True, why=body.why), status=202)
+        return json_answer(StopAnswer(stopping=True, why=body.why), status=202)
 
     async def _body(self, request: Request, *, is_loosening: bool) -> _Body:
         self._access.check(request.headers, is_loosening=is_loosening)
-        received = b""
-        async for chunk in request.stream():
-            received += chunk
-            if len(received) > _BODY_BYTES_MAX:
-                raise UsageError(
-                    subject="body",
-                    what=f"is larger than {_BODY_BYTES_MAX} bytes",
-                    fix="send the JSON object alone",
-                )
-        try:
-            return msgspec.json.decode(received or b"{}", type=_Body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UsageError(
-                subject="body",
-                what=f"is not what this route takes: {error}",
-                fix='send {"scope": "system", "why": TEXT, "command_id": ID}',
-            ) from error
+        return await read_body(request, _Body, form=_FORM)
 
 
 def serve(answers: Answers, loaded: Loaded, listening: socket.socket) -> HttpServer:
@@ -135,6 +125,7 @@ def build_app(answers: Answers, access: Access) -> Starlette:
             Route("/kill", routes.kill, methods=["POST"]),
             Route("/release", routes.release, methods=["POST"]),
             Route("/stop", routes.stop, methods=["POST"]),
+            *ApprovalRoutes(answers, access).routes(),
         ],
         exception_handlers={
             SupervisorError: _refused,
@@ -144,14 +135,8 @@ def build_app(answers: Answers, access: Access) -> Starlette:
     )
 
 
-def _json(answer: object, *, status: int = 200) -> Response:
-    return Response(
-        msgspec.json.encode(answer) + b"\n", status_code=status, media_type="application/json"
-    )
-
-
 def _error(status: int, code: str, message: str, fix: str) -> Response:
-    return _json({"error": {"code": code, "message": message, "fix": fix}}, status=status)
+    return json_answer({"error": {"code": code, "message": message, "fix": fix}}, status=status)
 
 
 def _refused(_request: Request, error: Exception) -> Response:
@@ -167,7 +152,7 @@ def _refused(_request: Request, error: Exception) -> Response:
 def _unknown(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     what = f"{request.method} {request.url.path} is not a route"
-    fix = "GET /healthz /readyz /metrics /status; POST /kill /release /stop"
+    fix = "GET /healthz /readyz /metrics /status /approvals; POST /kill /release /stop"
     return _error(status, "not_found", what, fix)
 
 

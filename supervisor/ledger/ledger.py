@@ -307,10 +307,14 @@ def reconcile(tx: Transaction, journal: Journal, hold: Hold, cost: int) -> None:
     journal.add(kinds.HoldReconciled(hold=hold.id, cost_before=stored.cost_settled, cost=cost))
 
 
-def forfeit_open(tx: Transaction, journal: Journal, *, worker: str, tick: int, why: str) -> None:
-    """Forfeit every hold that a tick has left open."""
-    for hold in tx.rows("ledger.open_holds_of_tick", Hold, worker=worker, tick=tick):
+def forfeit_open(
+    tx: Transaction, journal: Journal, *, worker: str, tick: int, why: str
+) -> list[Hold]:
+    """Forfeit every hold that a tick has left open, and return them."""
+    holds = tx.rows("ledger.open_holds_of_tick", Hold, worker=worker, tick=tick)
+    for hold in holds:
         forfeit(tx, journal, hold, why=why)
+    return holds
 
 
 def _end(

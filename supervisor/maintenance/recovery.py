@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import Clock, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import (
     SYSTEM,
@@ -22,11 +23,13 @@ from supervisor.governance.rotation import (
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
+from supervisor.maintenance.approval_sweep import sweep
 from supervisor.maintenance.peers import Peers, living_peers
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 
 _PAGE_ROWS = 200
+_LEFT_OPEN = "left open by a life that ended"
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,12 +38,14 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     ticks: int = 0
     holds: int = 0
     sessions: int = 0
+    tickets: int = 0
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
             ticks=self.ticks + other.ticks,
             holds=self.holds + other.holds,
             sessions=self.sessions + other.sessions,
+            tickets=self.tickets + other.tickets,
         )
 
 
@@ -64,8 +69,9 @@ async def recover(
     """Close every tick, hold and session that no living daemon owns (requirement R1).
 
     Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Sessions of
-    workers that the config no longer has are completed once their window is over. Page by page,
-    so that nothing is left out and no transaction is long. Doing it again changes nothing.
+    workers that the config no longer has are completed once their window is over. Overdue tickets
+    expire. Page by page, so that nothing is left out and no transaction is long. Doing it again
+    changes nothing.
 
     `peers` says which other lives are over; without it all are, as where a lock lets in only one.
 
@@ -84,7 +90,8 @@ async def recover(
         if found == Findings():
             break
     closed = await database.write(_close_unowned, frozenset(workers), clock.now())
-    return total + Findings(sessions=closed)
+    swept = await sweep(database, clock=clock, timezone=timezone)
+    return total + Findings(sessions=closed, tickets=swept.tickets)
 
 
 def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
@@ -102,7 +109,8 @@ def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneI
     loose = tx.rows("workers.orphaned_holds", Hold, boot_id=boot_id, rows_max=_PAGE_ROWS)
     for hold in loose:
         with _journal(tx, hold.session_id, origin, timezone) as journal:
-            ledger.forfeit(tx, journal, hold, why="left open by a life that ended")
+            ledger.forfeit(tx, journal, hold, why=_LEFT_OPEN)
+            fail_forfeited(tx, journal, [hold], why=_LEFT_OPEN)
     return Findings(holds=len(loose))
 
 
@@ -122,6 +130,7 @@ def _recover_tick(tx: Transaction, tick: _Tick, origin: Origin, timezone: ZoneIn
         holds = tx.rows("ledger.open_holds_of_tick", Hold, worker=tick.worker, tick=tick.number)
         for hold in holds:
             ledger.forfeit(tx, journal, hold, why=why)
+        fail_forfeited(tx, journal, holds, why=why)
         tx.run("workers.recovered", name=tick.worker, now=now)
         journal.add(
             kinds.CycleRecovered(worker=tick.worker, tick=tick.number, boot_id=tick.boot_id)

@@ -22,7 +22,7 @@ from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.simulation.provider import SimulatedModels
 from supervisor.simulation.store import LifeStore
-from supervisor.simulation.virtual_time import SimulatedClock
+from supervisor.simulation.virtual_time import SimulatedClock, create_task_group
 from supervisor.supervision import Child, Supervision
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.workforce import Workforce
@@ -134,7 +134,7 @@ class DaemonLife:
         """
         names, budgets = [plan.name for plan in plans], self.kernel.policy.budgets
         await self._store.write(begin_life, self._life, names, budgets, self._origin())
-        async with anyio.create_task_group() as tasks:
+        async with create_task_group() as tasks:
             supervision = Supervision(
                 tasks, clock=self._clock, chance=self._chance, on_crash=self._workforce.on_crash
             )

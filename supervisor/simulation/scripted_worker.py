@@ -14,6 +14,7 @@ from supervisor.money import to_usd
 from supervisor.outcome import Outcome
 from supervisor.simulation.faults import FaultKind
 from supervisor.simulation.vendor import Vendor
+from supervisor.simulation.virtual_time import create_task_group
 from supervisor.worker.context import Context
 from supervisor.worker.plan import WorkerFunction
 
@@ -125,7 +126,7 @@ class _Tick:
 
     async def _both(self) -> None:
         try:
-            async with anyio.create_task_group() as tasks:
+            async with create_task_group() as tasks:
                 tasks.start_soon(self._complete)
                 tasks.start_soon(self._complete)
         except* (Refusal, ProviderFailed) as errors:

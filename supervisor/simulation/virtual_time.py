@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, MutableSet
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -95,6 +98,39 @@ class _Task(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+class _InOrder(MutableSet[Any]):
+    """A set that is gone through in the order in which its members came."""
+
+    def __init__(self) -> None:
+        self._members: dict[Any, None] = {}
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._members
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, value: Any) -> None:
+        self._members[value] = None
+
+    def discard(self, value: Any) -> None:
+        self._members.pop(value, None)
+
+
+def create_task_group() -> TaskGroup:
+    """Return a task group whose tasks are cancelled in the same order in every run.
+
+    In newer versions of anyio each task has a scope of its own, and a group keeps them in a set,
+    whose order is that of their addresses in memory.
+    """
+    tasks = anyio.create_task_group()
+    object.__setattr__(tasks.cancel_scope, "_child_scopes", _InOrder())
+    return tasks
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -13,6 +13,8 @@ import msgspec
 from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events.log import Origin
+from supervisor.governance.executions import begin_execution
+from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
@@ -167,16 +169,7 @@ class Calls:
         self._write_ends()
         self._count += 1
         hold_id = f"{self._worker}#{self._tick}.{self._count}"
-        request = HoldRequest(
-            id=hold_id,
-            boot_id=self._kernel.boot_id,
-            worker=self._worker,
-            session_id=self._session_id,
-            tick=self._tick,
-            model=model,
-            what=what,
-            amounts=amounts,
-        )
+        request = self._request(hold_id, model=model, what=what, amounts=amounts)
         # Shielded: a cancel in between would leave a hold of which this task does not know.
         with anyio.CancelScope(shield=True):
             placed = await self._kernel.database.write(
@@ -187,6 +180,44 @@ class Calls:
         self._open.add(placed.hold.id)
         await self._give_back_if_cancelled(placed.hold)
         return placed
+
+    def _request(
+        self, hold_id: str, *, model: str = "", what: str = "", amounts: Amounts = _NOTHING
+    ) -> HoldRequest:
+        return HoldRequest(
+            id=hold_id,
+            boot_id=self._kernel.boot_id,
+            worker=self._worker,
+            session_id=self._session_id,
+            tick=self._tick,
+            model=model,
+            what=what,
+            amounts=amounts,
+        )
+
+    async def execute(self, proposal_id: str) -> Hold:
+        """Pass the gates, and place the hold of an approved proposal's one execution.
+
+        Raises:
+            Refusal: a gate said no, it may not be executed, or what it may cost does not fit.
+            StoreUnavailable: the hold could not be written, so it is not executed.
+        """
+        self._write_ends()
+        request = self._request(execution_hold_id(proposal_id))
+        with anyio.CancelScope(shield=True):
+            hold = await self._kernel.database.write(
+                begin_execution,
+                request,
+                proposal_id,
+                self._kernel.policy.budgets,
+                self._kernel.policy.actions.session_risk,
+                self.origin(proposal_id),
+            )
+        if isinstance(hold, Refusal):
+            raise hold
+        self._open.add(hold.id)
+        await self._give_back_if_cancelled(hold)
+        return hold
 
     async def _give_back_if_cancelled(self, hold: Hold) -> None:
         try:
@@ -234,9 +265,12 @@ class Calls:
             finish_reason=answer.finish_reason,
         )
 
-    def settle(self, hold: Hold, actual: Amounts, metering: Metering) -> None:
-        """End the hold at its actual cost; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.SETTLED, actual=actual, metering=metering)
+    def settle(self, hold: Hold, actual: Amounts, metering: Metering, *, failure: str = "") -> None:
+        """End the hold at its actual cost; durable once `flush` has returned.
+
+        `failure` says of an execution that it failed all the same.
+        """
+        self._end(hold, HoldStatus.SETTLED, actual=actual, metering=metering, failure=failure)
 
     def release(self, hold: Hold, *, why: str) -> None:
         """End the hold at nothing; durable once `flush` has returned."""
@@ -254,6 +288,7 @@ class Calls:
         actual: Amounts = _NOTHING,
         metering: Metering = _UNMETERED,
         why: str = "",
+        failure: str = "",
     ) -> None:
         """Queue the first end of the hold; every later one is too late and changes nothing."""
         if hold.id not in self._open:
@@ -270,6 +305,7 @@ class Calls:
                 actual=actual,
                 metering=metering,
                 why=why,
+                failure=failure,
             )
         )
 

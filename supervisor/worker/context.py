@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 import msgspec
 import structlog
@@ -19,6 +20,7 @@ from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
 from supervisor.providers.provider import Message
+from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.calls import Calls, Reply, ReplyStream
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.models import Model
@@ -126,6 +128,7 @@ class Context:
         self.state = DurableState(state)
         self.calls = Calls(kernel, worker=plan.name, tick=tick, session_id=session.id)
         self.model = ModelAccess(kernel, plan, self.calls)
+        self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
         self.last_progress: Progress | None = None
         self._kernel = kernel
@@ -180,6 +183,34 @@ class Context:
             raise
         self.calls.settle(granted.hold, worst, Metering())
         await self.calls.flush()
+
+    async def propose(
+        self, action: str, *, command_id: str | None = None, **details: Unpack[Details]
+    ) -> Answer:
+        """Ask to take an action that the policy knows, and return what became of it.
+
+        `Approved`: `async with` it executes it, once, under a hold of `cost_usd` and `tokens`.
+        `Ticket` and `Draft`: a person is asked; the worker is called again when that is decided.
+        `Guidance`: do something else. Entering one that is not approved raises
+        `ApprovalRequired`, which ends the tick as refused until then.
+
+        `resource` is `type:id`; `cost_usd` and `tokens` the most that it may use; `weight` and
+        `score` what the risk goes by: a score that is left out is 0, which is a high risk. The
+        same `command_id` again, in whichever tick, asks where that proposal stands; without one,
+        each call is a proposal of its own.
+
+        Raises:
+            ActionDenied: by the policy, by a person, because nobody decided, or it was executed.
+            Refusal: a gate said no, or the proposal is not of the form.
+            CommandConflict: the command id was used for another proposal.
+        """
+        with self.calls.recording_refusal(""):
+            proposal = build_proposal(action, details)
+        return await self._actions.propose(proposal, command_id=command_id)
+
+    async def approved(self) -> list[Approved]:
+        """Return what was approved for the worker and not executed yet: the oldest 1,000."""
+        return await self._actions.approved()
 
     def report(self, title: str, markdown: str, name: str | None = None) -> Path:
         """Write Markdown for people under `reports/` and return its path.

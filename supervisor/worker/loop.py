@@ -19,6 +19,7 @@ from supervisor.errors import (
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import find_session, pause_session
 from supervisor.governance.session import SessionStatus
+from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import TickEnd, run_tick
@@ -41,6 +42,12 @@ class WorkerLoop:
         self._latest_due: datetime | None = None
         self._is_stopping = False
         self._is_refused = False
+        self._is_called = False
+
+    def call(self) -> None:
+        """Tick now, whatever the schedule says: one of the worker's tickets was decided."""
+        self._is_called = True
+        self._woken.set()
 
     def wake(self) -> None:
         """Tick now if the wait is for something that had refused: it may be allowed by now."""
@@ -78,13 +85,17 @@ class WorkerLoop:
     async def _tick(self) -> float:
         """Run one tick and return the seconds until the next."""
         self._is_refused = False
+        is_called, self._is_called = self._is_called, False
         try:
-            end = await run_tick(self._kernel, self.plan)
+            end = await run_tick(self._kernel, self.plan, is_called=is_called)
             self._is_refused = end.refusal is not None
+            # Kept until a tick has passed the gates: it is that one that learns of the decision.
+            self._is_called |= is_called and end.outcome is Outcome.SKIPPED
             if end.refusal is not None:
                 return await self._delay_after_refusal(end, end.refusal)
         except StoreUnavailable as error:
             # Requirement K5: what can't be read counts as engaged.
+            self._is_called |= is_called
             self._kernel.log.error("store_unavailable", worker=self.plan.name, error=str(error))
             return max(_RETRY_S, self._own_delay_s())
         return self._own_delay_s()

@@ -10,6 +10,7 @@ from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breakers import report_call
+from supervisor.governance.executions import end_execution
 from supervisor.governance.gates import first_refusal, look
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budgets, Unit
@@ -112,7 +113,10 @@ def _reserve(
 
 
 class HoldEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How a call's hold is to end; `actual` and `metering` are those of a settled one."""
+    """How a call's hold is to end; `actual` and `metering` are those of a settled one.
+
+    `failure` says of an execution that it failed although its cost is known.
+    """
 
     hold: Hold
     status: HoldStatus
@@ -120,6 +124,7 @@ class HoldEnd(msgspec.Struct, frozen=True, kw_only=True):
     actual: Amounts = Amounts()
     metering: Metering = Metering()
     why: str = ""
+    failure: str = ""
 
 
 def end_holds(tx: Transaction, session_id: str, ends: Sequence[HoldEnd]) -> None:
@@ -142,8 +147,11 @@ def write_ends(tx: Transaction, journal: Journal, ends: Sequence[HoldEnd]) -> No
                 is_within_hold = ledger.settle(tx, journal, end.hold, end.actual, end.metering)
                 worker = end.hold.worker
                 report_call(tx, journal, worker=worker, is_within_hold=is_within_hold)
+                end_execution(tx, journal, end.hold, failure=end.failure)
             case HoldStatus.RELEASED:
                 ledger.release(tx, journal, end.hold, why=end.why)
+                end_execution(tx, journal, end.hold, failure=end.why)
             case _:
                 ledger.forfeit(tx, journal, end.hold, why=end.why)
+                end_execution(tx, journal, end.hold, failure=end.why, is_unknown=True)
     journal.origin = origin

@@ -13,6 +13,7 @@ import structlog
 
 from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
+from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
@@ -55,11 +56,12 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What SIGHUP may change while workers run."""
+    """What SIGHUP may change while workers run; `actions` is [policy]."""
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
+    actions: ActionPolicy = field(default_factory=ActionPolicy)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from supervisor.events.log import Journal, Origin
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
+from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.rotation import (
     SYSTEM,
     SessionPlan,
@@ -30,13 +31,14 @@ from supervisor.worker.placing import HoldEnd, write_ends
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker that wants to tick."""
+    """A worker that wants to tick; `is_called` says that one of its tickets was decided."""
 
     boot_id: str
     session: SessionPlan
     budgets: Budgets
     model: str
     is_free: bool
+    is_called: bool = False
 
     @property
     def worker(self) -> str:
@@ -126,6 +128,8 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
     with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
         let_probe_through(tx, journal, situation.breaker)
         journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
+    if request.is_called:
+        tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
     return Started(tick=tick, session=situation.session, state=numbered.state)
 
 
@@ -190,9 +194,9 @@ def finish_tick(
         return False
     with Journal(tx, ending.session_id, origin) as journal:
         write_ends(tx, journal, ends)
-        ledger.forfeit_open(
-            tx, journal, worker=ending.worker, tick=ending.tick, why=f"the tick {ending.outcome}"
-        )
+        why = f"the tick {ending.outcome}"
+        left = ledger.forfeit_open(tx, journal, worker=ending.worker, tick=ending.tick, why=why)
+        fail_forfeited(tx, journal, left, why=why)
         progressed = tx.row(
             "workers.progressed",
             _Progressed,

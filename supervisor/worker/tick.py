@@ -56,8 +56,10 @@ class _Verdict:
     state: str | None = None
 
 
-async def run_tick(kernel: Kernel, plan: WorkerPlan) -> TickEnd:
+async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickEnd:
     """Run one tick of the worker through every gate and record its end.
+
+    `is_called` says that it comes because a ticket of the worker was decided.
 
     Raises:
         WorkerCrashed: the worker raised; the tick is recorded as failed.
@@ -65,7 +67,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan) -> TickEnd:
     """
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        begun = await kernel.database.write(begin_tick, _request(kernel, plan), _now(kernel, plan))
+        request = _request(kernel, plan, is_called=is_called)
+        begun = await kernel.database.write(begin_tick, request, _now(kernel, plan))
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
@@ -82,13 +85,14 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan) -> TickEnd:
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def _request(kernel: Kernel, plan: WorkerPlan) -> TickRequest:
+def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
     return TickRequest(
         boot_id=kernel.boot_id,
         session=plan.session,
         budgets=kernel.policy.budgets,
         model=plan.model,
         is_free=kernel.models.is_free(plan.model),
+        is_called=is_called,
     )
 
 

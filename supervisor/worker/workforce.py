@@ -62,6 +62,11 @@ class Workforce:
         for loop in self._loops.values():
             loop.wake()
 
+    def call(self, worker: str) -> None:
+        """Let a worker tick now, because a ticket of its was decided; nothing for one unknown."""
+        if worker in self._loops:
+            self._loops[worker].call()
+
     async def stop(self, supervision: Supervision) -> None:
         """Let every tick in flight finish within the grace, all at the same time."""
         await supervision.stop_together([_child(name) for name in self._loops])

@@ -31,6 +31,7 @@ def add_events(tx: Transaction, number: int, *, payload: str = "{}") -> None:
         worker="w",
         window_start=1,
         window_end=2,
+        execution_mode="live",
         now=1,
         received_note="",
     )

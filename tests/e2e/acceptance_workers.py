@@ -175,3 +175,21 @@ def _option(ctx: Context, name: str) -> int:
     value = ctx.options[name]
     assert isinstance(value, int)
     return value
+
+
+async def triages(ctx: Context) -> Outcome | None:
+    """Tag an issue, try to write an e-mail, and merge once a person has allowed it."""
+    async with await ctx.propose("tag_issue", resource="issue:7", score=0.9):
+        _note(ctx, "tagged")
+    try:
+        await ctx.propose("send_email", resource="issue:7", score=0.9)
+    except Refusal as refusal:
+        _note(ctx, refusal.code)
+    async with await ctx.propose("merge", resource="pr:12", score=0.9, command_id="merge-12"):
+        _note(ctx, "merged")
+    return Outcome.OK
+
+
+def _note(ctx: Context, what: str) -> None:
+    with Path(str(ctx.options["notes"])).open("a", encoding="utf-8") as file:
+        file.write(f"{what}\n")

@@ -9,7 +9,12 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from supervisor.simulation.virtual_time import SimulatedClock, Standstill, VirtualLoop
+from supervisor.simulation.virtual_time import (
+    SimulatedClock,
+    Standstill,
+    VirtualLoop,
+    create_task_group,
+)
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -127,3 +132,23 @@ def test_an_error_that_nobody_awaits_is_told() -> None:
 
     loop.live(main())
     assert told == ["ZeroDivisionError('integer division or modulo by zero')"]
+
+
+def test_the_tasks_of_a_group_are_cancelled_in_one_order_in_every_run() -> None:
+    ended: list[int] = []
+
+    async def wait(number: int) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(number)
+
+    async def main() -> None:
+        async with create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(wait, number)
+            await anyio.sleep(1.0)
+            tasks.cancel_scope.cancel()
+
+    live(main())
+    assert ended == list(range(50))

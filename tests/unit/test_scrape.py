@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from supervisor.clock import VirtualClock
 from supervisor.events.log import Journal, Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.breakers import report_call
@@ -18,6 +20,8 @@ from supervisor.ledger.periods import Period
 from supervisor.metrics import Metrics
 from supervisor.scrape import read_gauges, show
 from supervisor.storage.database import Transaction
+from supervisor.worker.context import Context
+from tests.contract.policy_bench import SURE, PolicyBench
 from tests.unit.inline_database import InlineDatabase
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -169,3 +173,24 @@ async def test_the_last_drill_that_was_passed_is_shown_and_0_where_none_was(
     name = "supervisor_drill_last_pass_timestamp_seconds"
     shown = {drill: metrics.registry.get_sample_value(name, {"drill": drill}) for drill in Drill}
     assert shown == {Drill.KILL: NOW.timestamp(), Drill.RESTORE: 0}
+
+
+async def test_tickets_that_wait_are_counted_and_aged(
+    inline_store: InlineDatabase, clock: VirtualClock, tmp_path: Path
+) -> None:
+    async def ask(ctx: Context) -> None:
+        for _ in range(2):
+            await ctx.propose("merge", **SURE)
+
+    bench = PolicyBench(inline_store, clock, tmp_path)
+    assert (await scrape(inline_store))["supervisor_approvals_pending"] == 0
+    await bench.tick_end(ask)
+    asked_at = clock.now()
+    shown = await scrape(inline_store, asked_at + timedelta(seconds=90))
+    assert shown["supervisor_approvals_pending"] == 2
+    assert shown["supervisor_approval_oldest_age_seconds"] == 90
+    clock.advance(3601)
+    await bench.sweep()
+    shown = await scrape(inline_store, clock.now())
+    assert shown["supervisor_approvals_pending"] == 0
+    assert shown["supervisor_approval_oldest_age_seconds"] == 0

@@ -62,3 +62,16 @@ SELECT cost, tokens, actions FROM ledger_gaps WHERE ended_at >= :since ORDER BY 
 
 -- name: window_start
 SELECT window_start AS at FROM sessions WHERE id = :id
+
+-- Approvals that nobody has taken up in this store; whether anybody has since is not known.
+-- name: unused_approvals
+SELECT id, worker, session_id, tick, content, risk, tier, step, reason, status, code, why,
+    grant_id, is_drawn, is_counted, hold_id, proposed_at, open_until
+FROM proposals
+WHERE status = 'approved' AND hold_id IS NULL
+ORDER BY proposed_at, id
+
+-- A moment that is over by any clock: one that is put right later revives none of them.
+-- name: end_grants
+UPDATE session_grants SET expires_at = granted_at - 1
+WHERE expires_at IS NULL OR expires_at >= granted_at

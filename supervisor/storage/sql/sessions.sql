@@ -38,7 +38,7 @@ LIMIT 1
 INSERT INTO sessions (
     id, worker, window_start, window_end, execution_mode, status, opened_at, received_note
 ) VALUES (
-    :id, :worker, :window_start, :window_end, 'live', 'created', :now, :received_note
+    :id, :worker, :window_start, :window_end, :execution_mode, 'created', :now, :received_note
 )
 
 -- name: move

@@ -49,6 +49,7 @@ class Writers:
         self._database = database
         self._is_done = False
         self._writing = asyncio.gather(*(self._write(one) for one in range(number)))
+        self._first_answer = asyncio.Event()
         self.answered: set[str] = set()
         self.refused: set[str] = set()
         self.unknown: set[str] = set()
@@ -61,12 +62,14 @@ class Writers:
             try:
                 assert await self._database.write(_count_both, name) == 1
                 self.answered.add(name)
+                self._first_answer.set()
             except StoreUnavailable as error:
                 is_unknown = "outcome is unknown" in str(error)
                 (self.unknown if is_unknown else self.refused).add(name)
 
     async def stop(self) -> None:
-        """Let each finish what it has asked for."""
+        """Let each finish what it has asked for, but not before one was answered."""
+        await self._first_answer.wait()
         self._is_done = True
         await self._writing
 
