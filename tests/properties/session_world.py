@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -254,6 +254,22 @@ def fold(counters: dict[str, object], kind: str, payload: dict[str, object]) -> 
     if kind in ("hold_settled", "hold_forfeited"):
         for name in ("cost", "tokens", "actions"):
             add(name, payload[name])
+    _fold_approval(kind, payload, count, add)
+
+
+def _fold_approval(
+    kind: str,
+    payload: dict[str, object],
+    count: Callable[[str, object], None],
+    add: Callable[[str, object], None],
+) -> None:
+    if kind == "approval_granted":
+        add("approvals", 1)
+    if kind in ("approval_denied", "approval_timed_out"):
+        add("denials", 1)
+        count("denials_by_code", payload["code"] if kind == "approval_denied" else "expired")
+    if kind in ("execution_completed", "execution_failed"):
+        count("executions", "executed" if kind == "execution_completed" else "failed")
 
 
 def _sessions(tx: Transaction) -> list[Session]:

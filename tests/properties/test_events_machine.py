@@ -35,6 +35,8 @@ numbers = st.integers(0, 2**40)
 BY_TYPE: dict[object, st.SearchStrategy[object]] = {
     str: texts,
     int: numbers,
+    bool: st.booleans(),
+    int | None: st.none() | numbers,
     float: st.floats(0, 1e9),
     tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
 }

@@ -100,8 +100,13 @@ class SessionsMachine(RuleBasedStateMachine):
         now, zone = self.world.clock.at, self.world.zone
         start, end = wall_clock.window(now, self.world.spans[worker], zone)
         if known_gaps.WINDOWS_CAN_BE_WIDENED:
-            # Where a window was made wider its first one is shorter: no two of a worker overlap.
-            ends = [from_us(s.window_end) for s, _ in self.sealed.values() if s.worker == worker]
+            # Where a window was made wider its first one is shorter. One that began later than now
+            # was lived under a clock that was ahead: it keeps nobody from working today.
+            ends = [
+                from_us(sealed.window_end)
+                for sealed, _ in self.sealed.values()
+                if sealed.worker == worker and from_us(sealed.window_start) <= now
+            ]
             if before is not None:
                 ends.append(from_us(before.window_end))
             start = max([start, *ends])

@@ -66,7 +66,7 @@ SELECT
     coalesce(max(position), :seen) AS position,
     coalesce(sum(CASE WHEN kind IN (
         'kill_switch_released', 'session_resumed', 'account_limit_changed', 'hold_reconciled',
-        'configuration_changed'
+        'configuration_changed', 'approval_granted', 'approval_denied'
     ) THEN 1 ELSE 0 END), 0) AS openings
 FROM events
 WHERE position > :seen

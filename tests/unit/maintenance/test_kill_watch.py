@@ -16,12 +16,14 @@ import anyio
 import pytest
 
 from supervisor.clock import to_us
+from supervisor.events.approval_kinds import ApprovalDenied
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.kill_switch import KillCommand
+from supervisor.governance.rotation import system_journal
 from supervisor.maintenance.kill_watch import KillWatch
-from supervisor.storage.database import Database
+from supervisor.storage.database import Database, Transaction
 from supervisor.storage.open import open_database
 from tests.conftest import START
 from tests.unit.inline_database import InlineDatabase
@@ -211,6 +213,22 @@ async def test_a_release_by_another_process_wakes_the_refused_and_a_kill_does_no
             assert len(watched.changes) == number
             await release(other, "worker:a", command_id=f"r{number}")
             await until(partial(has, watched.changes, number + 1))
+    await other.close()
+
+
+async def test_a_decision_of_another_process_wakes_whom_it_is_for(
+    watching: Watch, store: Database, tmp_path: Path
+) -> None:
+    watched = watching(store)
+    other = await open_database("sqlite", state_dir=tmp_path, now_us=to_us(START))
+
+    def deny(tx: Transaction) -> None:
+        with system_journal(tx, UTC_ZONE, Origin(at=START, actor="t")) as journal:
+            journal.add(ApprovalDenied(proposal="p", code="person", why="no"))
+
+    async with running(watched), watched.tick("any"):
+        await other.write(deny)
+        await until(lambda: watched.changes != [])
     await other.close()
 
 
