@@ -64,7 +64,7 @@ def record_restore(
     timezone: ZoneInfo,
     kept_as: str = "",
 ) -> Restored:
-    """Make a store that was just put back safe to start on; see docs/decisions/0030.
+    """Make a store that was just put back safe to start on; see docs/decisions/0025.
 
     `kept` is what the store before it knew, None where that can't be read or proved. `kept_as` is
     where that one lies now.

@@ -43,7 +43,7 @@ async def restore(order: RestoreOrder, *, origin: Origin, timezone: ZoneInfo) ->
     """Check the backup, take over what the present store knows, and swap the two.
 
     The caller holds the state directory's lock. Nothing is changed unless all of it succeeds; the
-    present store is kept beside, under the name that the answer says. See docs/decisions/0030 for
+    present store is kept beside, under the name that the answer says. See docs/decisions/0025 for
     what is taken over.
 
     Raises:

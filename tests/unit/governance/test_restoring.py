@@ -1,4 +1,4 @@
-"""What a store that was put back takes over, or fears, in one transaction (decision 0030)."""
+"""What a store that was put back takes over, or fears, in one transaction (decision 0025)."""
 
 from __future__ import annotations
 

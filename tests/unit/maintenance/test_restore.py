@@ -1,4 +1,4 @@
-"""A restore refunds nothing, releases no kill, and is whole or not at all (decision 0030)."""
+"""A restore refunds nothing, releases no kill, and is whole or not at all (decision 0025)."""
 
 from __future__ import annotations
 

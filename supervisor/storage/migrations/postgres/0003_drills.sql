@@ -1,4 +1,4 @@
--- Rehearsals of a safety, and what a restored store lacks; as migrations/sqlite/0005_drills.sql.
+-- Rehearsals of a safety, and what a restored store lacks; as migrations/sqlite/0003_drills.sql.
 
 CREATE TABLE drills (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
