@@ -110,7 +110,7 @@ class Daemon:
             stop_file=self._stop_file,
             log=self._log,
             on_stop=partial(self._stop.ask, in_a_hurry=True),
-            on_change=self._workforce.wake_all,
+            on_change=self._on_foreign_commit,
         )
         self._upkeep = Upkeep(
             self.kernel,
@@ -119,7 +119,7 @@ class Daemon:
             metrics=self.metrics,
             call=self._workforce.call,
         )
-        self.kill_watch.follow(self._upkeep.wake)
+        self.kill_watch.follow(self._upkeep.look_for_drills)
         self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,
@@ -148,6 +148,10 @@ class Daemon:
         if not self._is_ready:
             return "starting"
         return "degraded" if self._workforce.failed else "running"
+
+    def _on_foreign_commit(self) -> None:
+        self._workforce.wake_all()
+        self._upkeep.wake()
 
     def _hurry(self) -> None:
         if self._supervision is not None:

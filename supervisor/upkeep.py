@@ -50,8 +50,11 @@ class Upkeep:
         }
 
     def wake(self) -> None:
-        """Look at once for decided tickets and asked drills: another process has committed."""
+        """Look at once whether a ticket was decided: another process has committed."""
         self.approvals.look()
+
+    def look_for_drills(self) -> None:
+        """Look at once whether a drill was asked for: another process has committed."""
         self._rehearsals.canary.wake()
 
     async def recover(self) -> None:
