@@ -162,6 +162,11 @@ def _tell(restored: Restored, options: RestoreOptions) -> None:
             "  what was approved and not executed in the backup may have been since, and is"
             f" not executed now: {restored.approvals} proposals, {restored.grants} session grants"
         )
+    if restored.tickets:
+        print_wrapped(
+            "  what waited for a decision in the backup may have been approved since, and is"
+            f" denied: {restored.tickets} tickets"
+        )
     for scope in restored.latched:
         flag = "--" + scope.replace(":", " ", 1)
         print_wrapped(f"  killed: {scope}; `supervisor release {flag} --why TEXT` clears it")

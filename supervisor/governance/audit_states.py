@@ -24,6 +24,10 @@ _OPERATIONS: Mapping[type[Event], str] = {
     kinds.KillSwitchReleased: "release",
     kinds.RollbackCompleted: "rollback",
     kinds.HoldReconciled: "reconcile",
+    upkeep_kinds.StoreRestored: "restore",
+    upkeep_kinds.LedgerClockReset: "reset_clock",
+    upkeep_kinds.DrillPassed: "drill",
+    upkeep_kinds.DrillFailed: "drill",
 }
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
@@ -66,7 +70,10 @@ class StateAudit:
         kinds.BreakerClosed,
         kinds.RollbackCompleted,
         kinds.HoldReconciled,
+        upkeep_kinds.StoreRestored,
         upkeep_kinds.LedgerClockReset,
+        upkeep_kinds.DrillPassed,
+        upkeep_kinds.DrillFailed,
         approval_kinds.ApprovalGranted,
         approval_kinds.ApprovalDenied,
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from supervisor.governance.breakers import Breaker
 from supervisor.governance.kill_switch import Latch, engaged
+from supervisor.governance.restored_approvals import pending_tickets
 from supervisor.governance.session import DAEMON_STOPPED
 from supervisor.ledger.carrying import RunningAccount, Used, running_accounts, used_since
 from supervisor.storage.database import Transaction
@@ -51,10 +52,11 @@ class BackupFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What must outlive the store: money, kills, open breakers, sessions that wait for a person.
+    """What must outlive the store: money, kills, open breakers, what waits for a person.
 
     `is_descendant` says that the store is a later state of the backup, so that its balances hold
-    the backup's in them; else they are of another history, and are added.
+    the backup's in them; else they are of another history, and are added. `tickets` are those of
+    which it is known that nobody has decided them.
     """
 
     is_descendant: bool
@@ -64,6 +66,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     latches: Sequence[Latch]
     breakers: Sequence[Breaker]
     paused: Sequence[PausedSession]
+    tickets: Sequence[str] = ()
 
 
 def backup_facts(tx: Transaction) -> BackupFacts:
@@ -79,14 +82,17 @@ def backup_facts(tx: Transaction) -> BackupFacts:
 def read_kept(tx: Transaction, backup: BackupFacts) -> Kept:
     """Read what the store knows and `backup`, which is to replace it, may not."""
     ledger_at = _ledger_at(tx)
+    is_descendant = descends_from(tx, backup)
     return Kept(
-        is_descendant=descends_from(tx, backup),
+        is_descendant=is_descendant,
         ledger_at=ledger_at,
         accounts=running_accounts(tx, max(ledger_at, backup.ledger_at)),
         used=used_since(tx, holds_since(backup)),
         latches=engaged(tx),
         breakers=tx.rows("restore.breakers_not_closed", Breaker),
         paused=tx.rows("restore.paused_sessions", PausedSession, stopped=DAEMON_STOPPED),
+        # In another history a ticket of this name is another one.
+        tickets=[ticket.id for ticket in pending_tickets(tx)] if is_descendant else (),
     )
 
 

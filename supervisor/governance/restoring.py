@@ -14,7 +14,11 @@ from supervisor.governance.breakers import BreakerState
 from supervisor.governance.commands import once
 from supervisor.governance.kept import BackupFacts, Kept, backup_facts, holds_since
 from supervisor.governance.kill_switch import Latch, engaged
-from supervisor.governance.restored_approvals import end_approvals, end_grants
+from supervisor.governance.restored_approvals import (
+    end_approvals,
+    end_grants,
+    end_tickets,
+)
 from supervisor.governance.rotation import open_session_of, pause_session, system_journal
 from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.ledger.carrying import (
@@ -44,7 +48,8 @@ class RestoreCommand(msgspec.Struct, frozen=True, kw_only=True):
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """What was done; `carried` are the accounts that were raised, `latched` the new kills.
 
-    `approvals` and `grants` are how many, unused or not used up, were ended.
+    `approvals`, `grants` and `tickets` are how many were ended that were not used, not used up or
+    not decided in the backup.
     """
 
     backup_at: str
@@ -54,6 +59,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     latched: tuple[str, ...]
     approvals: int = 0
     grants: int = 0
+    tickets: int = 0
 
 
 def record_restore(
@@ -111,6 +117,7 @@ def _record(
     return Restored(
         approvals=end_approvals(tx, by_restore, timezone),
         grants=end_grants(tx),
+        tickets=end_tickets(tx, by_restore, timezone, waiting=() if kept is None else kept.tickets),
         backup_at=iso(from_us(facts.at)),
         is_known=kept is not None,
         kept_as=kept_as,

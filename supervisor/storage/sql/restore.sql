@@ -71,6 +71,13 @@ FROM proposals
 WHERE status = 'approved' AND hold_id IS NULL
 ORDER BY proposed_at, id
 
+-- name: pending_tickets
+SELECT id, proposal_id, worker, session_id, is_draft, why, status, requested_at, deadline_at,
+    decided_at, decided_by, decision_why
+FROM tickets
+WHERE status = 'pending'
+ORDER BY requested_at, id
+
 -- A moment that is over by any clock: one that is put right later revives none of them.
 -- name: end_grants
 UPDATE session_grants SET expires_at = granted_at - 1
