@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from supervisor.events.log import Origin
+from supervisor.governance.rotation import system_journal
 from supervisor.ledger.accounts import Budget, Budgets, Unit
+from supervisor.ledger.carrying import raise_to, running_accounts
 from supervisor.ledger.holds import HoldStatus
 from supervisor.ledger.periods import Period
 from supervisor.lifecycle import Life, end_life
-from supervisor.storage.database import Database
+from supervisor.storage.database import Database, Transaction
 from tests.databases import RawConnection
 from tests.unit.governance.recorded_life import UTC_ZONE, RecordedLife
 
@@ -76,4 +79,22 @@ async def test_a_limit_that_comes_back_is_recounted(life: RecordedLife, raw: Raw
     await life.start("digest")
     recounted = {event["account"]: event for event in payloads(raw, "account_recounted")}
     assert recounted[DAY] == {"account": DAY, "before": 1_000, "settled": 3_000}
+    assert (await life.audit()).is_clean
+
+
+async def test_what_is_spent_and_has_no_hold_here_is_carried_to_its_account(
+    life: RecordedLife, raw: RawConnection
+) -> None:
+    await life.start("digest")
+    await life.tick("digest", 1_000)
+
+    def carry(tx: Transaction, origin: Origin) -> None:
+        accounts = {account.id: account for account in running_accounts(tx, 0)}
+        with system_journal(tx, UTC_ZONE, origin) as journal:
+            raise_to(tx, journal, accounts[DAY], 5_000, why="of the store before")
+
+    await life.store.write(carry, life.origin())
+    assert payloads(raw, "account_carried") == [
+        {"account": DAY, "before": 1_000, "settled": 5_000, "why": "of the store before"}
+    ]
     assert (await life.audit()).is_clean

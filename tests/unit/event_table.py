@@ -130,5 +130,23 @@ def missing_row(kind: type[Event], why: str) -> str:
         f"docs/events.md, kind `{kind.kind}`: {why}.\nIts row in one of the tables is to be:\n"
         f"| `{kind.kind}` | {cells} | `tests/.../test_x.py::test_y` |\n"
         "where test_y is a test in which the event is produced and named; and the kind is to be"
-        ' in no row of "Later".'
+        ' in no row of "Later". `python -m tests.unit.event_table` renews the cells of known rows.'
     )
+
+
+def renewed(document: str) -> str:
+    """Return the document with each row's cells as the code has them; shown-by cells stay."""
+
+    def renew(row: re.Match[str]) -> str:
+        kind, cells = KINDS.get(row[1]), row[2].split(" | ")
+        if kind is None or len(cells) != len(COLUMNS) + 1:
+            return row[0]
+        return f"| `{row[1]}` | {' | '.join(due_cells(kind))} | {cells[-1].strip()} |"
+
+    present, later, rest = document.partition("## Later\n")
+    return re.sub(r"^\| `(\w+)` \| (.*) \|$", renew, present, flags=re.MULTILINE) + later + rest
+
+
+if __name__ == "__main__":
+    path = ROOT / "docs" / "events.md"
+    path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
