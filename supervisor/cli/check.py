@@ -127,7 +127,8 @@ def _check_policy(loaded: Loaded) -> Iterator[Checked]:
 def _check_worker(
     loaded: Loaded, name: str, section: WorkerSection, models: Models
 ) -> Iterator[Checked]:
-    yield _check_function(loaded, name, section.run, what="worker")
+    checked = _check_function(loaded, name, section.run, what="worker")
+    yield msgspec.structs.replace(checked, found=f"{section.run}, {_schedule(section)}")
     if not section.model:
         return
     checked = Checked(what="model", name=name, found=section.model)
