@@ -14,6 +14,7 @@ from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
@@ -37,7 +38,12 @@ class Upkeep:
         self._loaded = loaded
         self._peers = peers
         self._metrics = metrics
-        self.approvals = ApprovalSweep(kernel.database, kernel.clock, kernel.log, loaded, call)
+        rehearsal = SweepRehearsal(
+            kernel.database, kernel.clock, boot_id=kernel.boot_id, timezone=loaded().timezone
+        )
+        self.approvals = ApprovalSweep(
+            kernel.database, kernel.clock, kernel.log, loaded, call, rehearsal.once
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:

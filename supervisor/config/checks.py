@@ -171,7 +171,12 @@ class _Checker:
     def drills(self, config: Config) -> None:
         drills = config.drills
         fix = 'write a span such as "7d", or a cron expression such as "0 9 * * 1"'
-        for key, schedule in (("drills.kill", drills.kill), ("drills.restore", drills.restore)):
+        schedules = {
+            "drills.kill": drills.kill,
+            "drills.approvals": drills.approvals,
+            "drills.restore": drills.restore,
+        }
+        for key, schedule in schedules.items():
             if schedule and span_of(schedule) is None:
                 self._try(key, schedule, _cron, fix)
         if drills.restore and config.supervisor.database.startswith("postgres"):

@@ -120,6 +120,7 @@ class DrillsSection(_Section, frozen=True, kw_only=True):
     """[drills]: which rehearsals the daemon holds by itself, and what it kills in them."""
 
     kill: str = ""
+    approvals: str = ""
     restore: str = ""
     canary: str = "supervisor.agents.canary:run"
 
