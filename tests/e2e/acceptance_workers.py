@@ -160,7 +160,7 @@ async def disables_the_sweep(ctx: Context) -> None:
     ApprovalSweep.once = _sweeps_nothing  # type: ignore[method-assign] # that is the sabotage
 
 
-async def _sweeps_nothing(_: ApprovalSweep) -> None:
+async def _sweeps_nothing(self: ApprovalSweep) -> None:
     return
 
 
