@@ -15,6 +15,7 @@ from supervisor.config import Loaded, load
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import SessionPlan
+from supervisor.hands.rules import HttpRules
 from supervisor.ids import RandomIds
 from supervisor.lifecycle import Life, begin_life
 from supervisor.logs import open_log
@@ -51,6 +52,7 @@ class Governed:
                 checkpoint_every=config.session.checkpoint_every,
                 model=MODEL,
                 options={},
+                http=HttpRules(worker=name, user_agent="bench/1"),
             )
             for name in names
         ]
