@@ -8,7 +8,11 @@ import msgspec
 
 from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
+<<<<<<< HEAD
 from supervisor.config.sections import WorkerHttpSection
+=======
+from supervisor.governance.drills import CANARY
+>>>>>>> main
 from supervisor.governance.rotation import SessionPlan
 from supervisor.hands.rules import HttpRules
 from supervisor.host_rules import parse_host_rule, parse_network
@@ -24,6 +28,9 @@ from supervisor.worker.loading import load_function
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
 from supervisor.worker.schedule import Cron, Every
+
+#: Where nobody kills it, because whoever held the drill has died.
+_CANARY_TIMEOUT_S = 60.0
 
 
 def build_budgets(loaded: Loaded) -> Budgets:
@@ -165,6 +172,29 @@ def _http_rules(worker: str, section: WorkerHttpSection) -> HttpRules:
             "allow": tuple(parse_host_rule(text) for text in section.allow),
             "private": tuple(parse_network(text) for text in section.private),
         }
+    )
+
+
+def build_canary(loaded: Loaded) -> WorkerPlan:
+    """Return the worker that the kill drill kills.
+
+    Raises:
+        ConfigError: its function can't be imported.
+    """
+    config = loaded.config
+    return WorkerPlan(
+        name=CANARY,
+        function=load_function(CANARY, config.drills.canary, folder=loaded.folder),
+        schedule=Every(_CANARY_TIMEOUT_S),
+        session=SessionPlan(
+            worker=CANARY,
+            span_s=parse_window(config.session.window),
+            timezone=loaded.timezone,
+        ),
+        tick_timeout_s=_CANARY_TIMEOUT_S,
+        checkpoint_every=config.session.checkpoint_every,
+        model="",
+        options={},
     )
 
 

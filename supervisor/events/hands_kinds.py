@@ -22,7 +22,6 @@ class HttpEnded(Event, frozen=True, kw_only=True):
     """A request's answer was read, or it failed, as `why` says; `status` is 0 for no answer."""
 
     kind = "http_ended"
-    state_bearing = False
     worker: str
     request: str
     status: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from supervisor.events import (
-    approval_kinds,  # noqa: F401 - its kinds are among the leaves below
-    hands_kinds,  # noqa: F401 - the same
+from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
+    approval_kinds,
+    hands_kinds,
+    upkeep_kinds,
 )
 from supervisor.events.event import Event
 
