@@ -15,7 +15,6 @@ from supervisor.config import Loaded, load
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import SessionPlan
-from supervisor.hands.rules import HttpRules
 from supervisor.ids import RandomIds
 from supervisor.lifecycle import Life, begin_life
 from supervisor.logs import open_log
@@ -52,7 +51,6 @@ class Governed:
                 checkpoint_every=config.session.checkpoint_every,
                 model=MODEL,
                 options={},
-                http=HttpRules(worker=name, user_agent="bench/1"),
             )
             for name in names
         ]

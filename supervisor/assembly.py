@@ -8,11 +8,8 @@ import msgspec
 
 from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
-<<<<<<< HEAD
 from supervisor.config.sections import WorkerHttpSection
-=======
 from supervisor.governance.drills import CANARY
->>>>>>> main
 from supervisor.governance.rotation import SessionPlan
 from supervisor.hands.rules import HttpRules
 from supervisor.host_rules import parse_host_rule, parse_network

@@ -48,19 +48,29 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             RequestRefused: none of them may be reached.
             httpcore.ConnectError, httpcore.ConnectTimeout: none of them answers.
         """
-        failed: httpcore.ConnectError | None = None
         try:
             with anyio.fail_after(timeout):
-                for address in await self._checked(host, port):
-                    try:
-                        return await self._inner.connect_tcp(
-                            str(address), port, None, local_address, socket_options
-                        )
-                    except httpcore.ConnectError as error:
-                        failed = error
+                addresses = await self._checked(host, port)
+                return await self._first(addresses, port, local_address, socket_options)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host}:{port}") from error
-        raise failed or httpcore.ConnectError(f"{host} has no address")
+
+    async def _first(
+        self,
+        addresses: Sequence[Address],
+        port: int,
+        local_address: str | None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
+    ) -> httpcore.AsyncNetworkStream:
+        failed = httpcore.ConnectError("it has no address")
+        for address in addresses:
+            try:
+                return await self._inner.connect_tcp(
+                    str(address), port, None, local_address, socket_options
+                )
+            except httpcore.ConnectError as error:
+                failed = error
+        raise failed
 
     async def _checked(self, host: str, port: int) -> Sequence[Address]:
         try:

@@ -19,8 +19,8 @@ from supervisor.host_rules import (
 class HttpRules(msgspec.Struct, frozen=True, kw_only=True):
     """[worker.NAME.http], parsed. Without a rule no host may be reached. Spans in seconds."""
 
-    worker: str
-    user_agent: str
+    worker: str = ""
+    user_agent: str = "acp-supervisor"
     allow: tuple[HostRule, ...] = ()
     private: tuple[Network, ...] = ()
     robots: bool = True

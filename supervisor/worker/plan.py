@@ -54,7 +54,7 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
-    http: HttpRules
+    http: HttpRules = field(default_factory=HttpRules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,7 @@ class Bench:
             checkpoint_every=checkpoint_every,
             model="p/m",
             options=options or {},
-            http=http or HttpRules(worker=name, user_agent="test/1"),
+            http=http or HttpRules(),
         )
 
     async def events(self, *kinds: str) -> list[dict[str, object]]:
