@@ -16,7 +16,6 @@ from supervisor.config import Loaded
 from supervisor.errors import UsageError
 from supervisor.events import kinds
 from supervisor.events.log import Recorded
-from supervisor.launch import prepare_state_dir
 from supervisor.simulation.life import DaemonLife
 from supervisor.simulation.store import Disk, LifeStore
 from supervisor.simulation.virtual_time import SimulatedClock, VirtualLoop
@@ -152,7 +151,7 @@ def _open_disk(loaded: Loaded, start: datetime, rehearsal: _Rehearsal) -> Disk:
     if path.exists():
         fix = "name another folder: virtual and real time don't go into one record"
         raise UsageError(subject=f"store {path}", what="is there already", fix=fix)
-    prepare_state_dir(loaded.state_dir)
+    loaded.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def make() -> None:
         store = await open_database("sqlite", state_dir=loaded.state_dir, now_us=to_us(start))
