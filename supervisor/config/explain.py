@@ -23,6 +23,7 @@ from supervisor.config.sections import (
     BudgetSection,
     Config,
     HttpSection,
+    IdentitySection,
     LogSection,
     PriceTable,
     ProviderSection,
@@ -126,6 +127,8 @@ def _section(under: str, place: str) -> type[msgspec.Struct]:
     """Return the section that the table at `place`, below `under`, is of."""
     if place == ".price":
         return PriceTable
+    if place == ".identity":
+        return IdentitySection
     names = re.split(r"[.\[]", f"{under}{place}".lstrip("."))
     for length in range(len(names), 0, -1):
         section = _SECTIONS.get(".".join(names[:length]))

@@ -102,6 +102,14 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class IdentitySection(_Section, frozen=True, kw_only=True):
+    """`identity`: on whose behalf calls are made; what is left out is not said."""
+
+    org: str | None = None
+    team: str | None = None
+    user: str | None = None
+
+
 class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
@@ -113,6 +121,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
 
 

@@ -283,7 +283,7 @@ async def test_hold_that_was_reconciled_by_hand_is_found(day: RecordedLife, dama
     ((hold,),) = damage.rows("SELECT id FROM holds WHERE why = 'the tick failed'")
     damage.run("UPDATE holds SET status = 'settled', cost_settled = 0 WHERE id = ?", hold)
     finding = await first(day)
-    assert finding.text == f"hold {hold}: its row says settled, its events forfeited"
+    assert finding.text == f"hold {hold}: its row says status settled, its events forfeited"
 
 
 async def test_hold_whose_row_is_gone_is_found(day: RecordedLife, damage: Damage) -> None:
