@@ -33,11 +33,18 @@ COMMANDS = {
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
+    "scorecard": Entry(
+        "scorecard", "approvals, denials, budgets, ticks, cost by session, day or horizon"
+    ),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(
         "simulate", "lives through a month of the config in virtual time, with faults"
     ),
+    "backup": Entry("backup", "copies the store while it is in use, and proves the copy"),
+    "restore": Entry("restore", "puts a backup back, refunding nothing and releasing no kill"),
+    "drill": Entry("drill", "rehearses a safety and records how it went: kill, restore"),
+    "doctor": Entry("doctor", "says all that is wrong, and what mends it"),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

@@ -19,7 +19,7 @@ from supervisor.config.sections import (
     WorkerSection,
 )
 from supervisor.errors import ConfigError
-from supervisor.windows import parse_window
+from supervisor.windows import parse_window, span_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -28,6 +28,7 @@ _POSTGRES = re.compile(r"postgres(ql)?://")
 _PASSWORD = re.compile(r"(?<=://).*(?=@)|(?<=password=)[^&]*")
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 _PORT_MAX = 65_535
+_CANARY = "canary"  # the worker that drills kill: governance/drills.py
 _SYSTEM = "system"  # the name of the daemon's own session: governance/rotation.py
 
 
@@ -46,6 +47,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.blocks(config.supervisor)
     check.listen(config, environment)
     check_budgets(config, check.fail)
+    check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
@@ -127,6 +129,24 @@ class _Checker:
             what = "answers beyond this machine, which needs a token"
             raise self._fail("http.listen", listen, what, fix)
 
+    def drills(self, config: Config) -> None:
+        drills = config.drills
+        fix = 'write a span such as "7d", or a cron expression such as "0 9 * * 1"'
+        schedules = {
+            "drills.kill": drills.kill,
+            "drills.approvals": drills.approvals,
+            "drills.restore": drills.restore,
+        }
+        for key, schedule in schedules.items():
+            if schedule and span_of(schedule) is None:
+                self._try(key, schedule, _cron, fix)
+        if drills.restore and config.supervisor.database.startswith("postgres"):
+            fix = "leave it out and rehearse with pg_dump and pg_restore: see the RUNBOOK"
+            raise self._fail("drills.restore", drills.restore, "copies a SQLite file", fix)
+        if not _RUN.fullmatch(drills.canary):
+            fix = 'write "module:function", such as "my_agent:run"'
+            raise self._fail("drills.canary", drills.canary, "names no function", fix)
+
     def provider(self, key: str, name: str, provider: ProviderSection) -> None:
         self._named(key, name)
         if provider.kind == "openai" and not provider.base_url:
@@ -147,7 +167,7 @@ class _Checker:
             fix = 'write "module:function", such as "my_agent:run"'
             raise self._fail(f"{key}.run", worker.run, "names no function", fix)
         if (worker.every_s is None) == (worker.cron is None):
-            fix = 'write either every_s = 900.0 or cron = "0 6 * * *"'
+            fix = 'write either every_s = 900.0 or cron = "0 6 * * *", or a [session] horizon'
             found = {"every_s": worker.every_s, "cron": worker.cron}
             raise self._fail(key, found, "has no single schedule", fix)
         if worker.cron is not None:
@@ -161,6 +181,9 @@ class _Checker:
         check_identity(f"{key}.identity", worker.identity, self.fail)
 
     def _named(self, key: str, name: str) -> None:
+        if name == _CANARY and key.startswith("worker."):
+            fix = "give it another name; [drills] canary says what the kill drill runs"
+            raise self._fail(key, name, "is the name of the worker that drills kill", fix)
         if not _NAME.fullmatch(name) or name == _SYSTEM:
             fix = f"use letters, digits and . _ -, at most 64, and not {_SYSTEM!r}"
             raise self._fail(key, name, "is not a usable name", fix)

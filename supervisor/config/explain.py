@@ -22,6 +22,7 @@ from supervisor.config.policy_sections import (
 from supervisor.config.sections import (
     BudgetSection,
     Config,
+    DrillsSection,
     HttpSection,
     IdentitySection,
     LogSection,
@@ -42,6 +43,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "budget": BudgetSection,
     "http": HttpSection,
     "log": LogSection,
+    "drills": DrillsSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
     "policy": PolicySection,

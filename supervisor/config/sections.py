@@ -33,8 +33,9 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
 
 
 class SessionSection(_Section, frozen=True, kw_only=True):
-    """[session]: every worker's governance window."""
+    """[session]: every worker's governance window; `horizon` presets the rest (horizons.py)."""
 
+    horizon: Literal["hour", "day", "week", "month"] | None = None
     window: str = "hourly"
     max_cost_usd: Usd = 0.50
     max_actions: Count = 500
@@ -125,6 +126,15 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     options: Mapping[str, object] = {}
 
 
+class DrillsSection(_Section, frozen=True, kw_only=True):
+    """[drills]: which rehearsals the daemon holds by itself, and what it kills in them."""
+
+    kill: str = ""
+    approvals: str = ""
+    restore: str = ""
+    canary: str = "supervisor.agents.canary:run"
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, as written."""
 
@@ -134,6 +144,7 @@ class Config(_Section, frozen=True, kw_only=True):
     budget: tuple[BudgetSection, ...] = ()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
+    drills: DrillsSection = DrillsSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()

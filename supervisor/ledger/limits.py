@@ -11,6 +11,7 @@ from supervisor.clock import from_us, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets, Unit
+from supervisor.ledger.gaps import with_gaps
 from supervisor.ledger.holds import Account, find_account
 from supervisor.ledger.periods import Period, period_end, period_start
 from supervisor.ledger.scopes import SESSION, scope_parts
@@ -170,15 +171,17 @@ def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: date
     """Return what the scope has used of the period."""
     parts = scope_parts(key.scope)
     session_id = key.period_key if key.period is Period.SESSION else parts.get(SESSION)
+    began_us = _began_at(tx, key, budgets, moment)
     filters = {
-        "since": _began_at(tx, key, budgets, moment),
+        "since": began_us,
         "session_id": session_id,
         **{kind: parts.get(kind) for kind in _NAMED},
     }
     by = next((kind for kind in _INDEXED if kind in parts), "scope")
     totals = tx.row(f"ledger.used_by_{by}", _Totals, **filters)
     assert totals is not None, "a sum always has a row"
-    settled = Amounts(cost=totals.cost, tokens=totals.tokens, actions=totals.actions).of(key.unit)
+    ended = Amounts(cost=totals.cost, tokens=totals.tokens, actions=totals.actions)
+    settled = with_gaps(tx, key, began_us, ended.of(key.unit))
     if not totals.movable:
         return _Used(settled=settled, unit=key.unit)
     joining = [
@@ -244,6 +247,11 @@ def _set_limit(tx: Transaction, journal: Journal, account: Account, budget: Budg
 def ledger_now(tx: Transaction, now: datetime) -> datetime:
     """Return the moment by which periods count: `now`, or the ledger's clock if that is ahead."""
     return max(now, from_us(_clock(tx)))
+
+
+def reset_ledger_clock(tx: Transaction, now: datetime) -> None:
+    """Put the ledger's clock back to `now`: what was spent under it must have been carried."""
+    tx.run("restore.reset_clock", now=to_us(now))
 
 
 def _clock(tx: Transaction) -> int:

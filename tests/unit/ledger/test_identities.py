@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from supervisor.errors import BudgetExceeded, CommandConflict
+from supervisor.events import kinds
+from supervisor.events.log import Recorded
 from supervisor.governance.audit import audit
 from supervisor.identity import NOBODY, Identity
 from supervisor.ledger import ledger
@@ -188,6 +190,24 @@ def test_a_limit_that_comes_later_counts_what_its_scope_has_used(scope: str) -> 
     resolved = scope_for(scope, call(ANN, "c1"))
     assert used(till, f"{resolved}/month/2026-06/tokens") >= 3 + 2
     assert refused_by(till.ask(10, ANN, "c1")).startswith(f"{resolved}/")
+
+
+def test_a_hold_in_flight_joins_the_account_of_a_limit_that_comes_later() -> None:
+    till = counter()
+    early = till.ask(7, ANN)
+    assert isinstance(early, Hold)
+    till.limits = counter(budget("user:ann", Period.DAY, Unit.TOKENS, 10)).limits
+    assert refused_by(till.ask(4, ANN)).startswith("user:ann/")
+    assert isinstance(till.ask(3, ANN), Hold)
+    joined = [
+        fact.event
+        for fact in till.store.published
+        if isinstance(fact, Recorded) and fact.event.kind == "hold_joined"
+    ]
+    assert joined == [kinds.HoldJoined(hold="h1", account="user:ann/day/2026-06-01/tokens")]
+    till._journaled(ledger.settle, early, Amounts(cost=1, tokens=1, actions=1), Metering())
+    assert used(till, "user:ann/day/2026-06-01/tokens") == 1 + 3
+    assert till.store.write(audit).findings == ()
 
 
 def test_a_hold_keeps_for_whom_it_is_and_is_nobody_elses() -> None:
