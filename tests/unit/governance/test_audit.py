@@ -296,7 +296,8 @@ async def test_hold_that_no_event_placed_is_found(day: RecordedLife, damage: Dam
     damage.run(
         "INSERT INTO holds SELECT 'stray', boot_id, worker, session_id, tick, model, what,"
         " account_ids, placed_at, cost_held, tokens_held, actions_held, status, ended_at,"
-        " cost_settled, tokens_settled, actions_settled, why FROM holds WHERE id = 'digest#1/1'"
+        " cost_settled, tokens_settled, actions_settled, why, org, team, user_id,"
+        " conversation FROM holds WHERE id = 'digest#1/1'"
     )
     finding = await first(day)
     assert finding.text == "hold stray: has a row, but no event has placed it"
