@@ -1,4 +1,4 @@
-"""The duties that come round: recovery each minute, the sweep of approvals, and drills."""
+"""The duties that come round: recovery, stuck ticks, the sweep of approvals, and drills."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
@@ -44,12 +45,21 @@ class Upkeep:
         self.approvals = ApprovalSweep(
             kernel.database, kernel.clock, kernel.log, loaded, call, rehearsal.once
         )
+        self._stuck = StuckWatch(
+            kernel.database,
+            kernel.in_flight,
+            kernel.clock,
+            kernel.log,
+            stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
+            on_stuck=lambda: metrics.show_recovery(stuck=1),
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
         return {
             "recovery": self._recover_on_schedule,
+            "stuck-ticks": self._stuck.run,
             "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,

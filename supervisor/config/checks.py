@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from supervisor.config.budget_checks import check_budgets, check_identity, check_model
+from supervisor.config.hands_checks import check_http
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -179,6 +180,7 @@ class _Checker:
         if worker.model is not None:
             check_model(f"{key}.model", worker.model, worker.model, config, self.fail)
         check_identity(f"{key}.identity", worker.identity, self.fail)
+        check_http(f"{key}.http", worker.http, self.fail)
 
     def _named(self, key: str, name: str) -> None:
         if name == _CANARY and key.startswith("worker."):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
     approval_kinds,
+    hands_kinds,
     upkeep_kinds,
 )
 from supervisor.events.event import Event
