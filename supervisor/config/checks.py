@@ -203,7 +203,7 @@ class _Checker:
             fix = 'write "module:function", such as "my_agent:run"'
             raise self._fail(f"{key}.run", worker.run, "names no function", fix)
         if (worker.every_s is None) == (worker.cron is None):
-            fix = 'write either every_s = 900.0 or cron = "0 6 * * *"'
+            fix = 'write either every_s = 900.0 or cron = "0 6 * * *", or a [session] horizon'
             found = {"every_s": worker.every_s, "cron": worker.cron}
             raise self._fail(key, found, "has no single schedule", fix)
         if worker.cron is not None:

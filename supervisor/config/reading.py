@@ -14,6 +14,7 @@ import msgspec
 from supervisor.config.alert_sections import ChannelSection
 from supervisor.config.checks import check_values
 from supervisor.config.explain import explain
+from supervisor.config.horizons import with_horizon
 from supervisor.config.policy_sections import ActionSection, EvaluatorSection
 from supervisor.config.sections import Config, ProviderSection, WorkerSection
 from supervisor.errors import ConfigError
@@ -57,7 +58,7 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
     Raises:
         ConfigError: with the path of the bad key, its value, and the cure.
     """
-    raw = _read_toml(path)
+    raw = with_horizon(_read_toml(path))
     # One table at a time first: msgspec does not say which key of a mapping it stands at.
     policy = raw.get("policy")
     mappings: tuple[tuple[str, object, type[msgspec.Struct]], ...] = (

@@ -34,8 +34,9 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
 
 
 class SessionSection(_Section, frozen=True, kw_only=True):
-    """[session]: every worker's governance window."""
+    """[session]: every worker's governance window; `horizon` presets the rest (horizons.py)."""
 
+    horizon: Literal["hour", "day", "week", "month"] | None = None
     window: str = "hourly"
     max_cost_usd: Usd = 0.50
     max_actions: Count = 500
