@@ -22,9 +22,7 @@ def build_settings(loaded: Loaded) -> Settings:
         for name, channel in section.channel.items()
     )
     return Settings(
-        terms=Terms(
-            routes=routes, remind_after_s=section.remind_after_s, timezone=loaded.timezone
-        ),
+        terms=Terms(routes=routes, remind_after_s=section.remind_after_s, timezone=loaded.timezone),
         approvals_age_s=section.approvals_age_s,
         rates=tuple(
             RateRule(kind=r.kind, window_s=r.window_s, rise=r.rise, at_least=r.at_least)

@@ -71,7 +71,5 @@ def _acknowledge(
         raise IllegalMove(subject=f"alert {alert.id}", what=what, fix=fix)
     tx.run("alerts.acknowledge", id=alert.id, by=origin.actor, now=to_us(origin.at))
     with system_journal(tx, timezone, origin) as journal:
-        journal.add(
-            alert_kinds.AlertAcknowledged(alert=alert.id, key=alert.key, why=command.why)
-        )
+        journal.add(alert_kinds.AlertAcknowledged(alert=alert.id, key=alert.key, why=command.why))
     return Acknowledged(alert=alert.id, title=alert.title, by=origin.actor)

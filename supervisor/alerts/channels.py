@@ -103,7 +103,7 @@ class AppriseService:
                 )
         except TimeoutError as error:
             raise NotDelivered("it did not answer in time") from error
-        except Exception as error:  # noqa: BLE001 - somebody else's plugins: none ends the daemon
+        except Exception as error:
             raise NotDelivered(f"apprise raised {type(error).__name__}") from error
         if not has_arrived:
             raise NotDelivered("the service did not take it")

@@ -294,9 +294,7 @@ def _tell(
 
 def claim(tx: Transaction, channel: str, *, now: int, until: int, rank_min: int) -> Pending | None:
     """Take the channel's oldest message for one try: nobody else tries it before `until`."""
-    return tx.row(
-        "alerts.claim", Pending, channel=channel, now=now, until=until, rank_min=rank_min
-    )
+    return tx.row("alerts.claim", Pending, channel=channel, now=now, until=until, rank_min=rank_min)
 
 
 def waits(tx: Transaction, channel: str, rank_min: int) -> bool:
