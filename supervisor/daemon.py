@@ -121,6 +121,10 @@ class Daemon:
             call=self._workforce.call,
         )
         self.kill_watch.follow(self._upkeep.follow_others)
+        self._build_watchers(loaded)
+
+    def _build_watchers(self, loaded: Loaded) -> None:
+        section = loaded.config.supervisor
         self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,

@@ -47,6 +47,9 @@ _LEVELS: dict[str, int] = {
     "approval_timed_out": logging.WARNING,
     "execution_failed": logging.WARNING,
     "session_risk_escalated": logging.WARNING,
+    "http_requested": logging.DEBUG,
+    "http_ended": logging.DEBUG,
+    "guardrail_tool": logging.WARNING,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from supervisor.alert_assembly import build_channels, build_settings
-from supervisor.alerts.duty import Alerts, Watched, WorkerNews
+from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
 from supervisor.assembly import build_canary
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
@@ -17,6 +17,7 @@ from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
@@ -44,14 +45,20 @@ class Upkeep:
         self._metrics = metrics
         self._vitals = vitals
         self._heartbeat: Heartbeat | None = None
-        self.approvals = ApprovalSweep(kernel.database, kernel.clock, kernel.log, loaded, call)
+        rehearsal = SweepRehearsal(
+            kernel.database, kernel.clock, boot_id=kernel.boot_id, timezone=loaded().timezone
+        )
+        self.approvals = ApprovalSweep(
+            kernel.database, kernel.clock, kernel.log, loaded, call, rehearsal.once
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
         self.alerts = Alerts(
             database=kernel.database,
             clock=kernel.clock,
             log=kernel.log,
-            settings=lambda: build_settings(loaded()),
-            channels=lambda: build_channels(loaded()),
+            configured=Configured(
+                settings=lambda: build_settings(loaded()), channels=lambda: build_channels(loaded())
+            ),
             watched=Watched(
                 stuck=vitals.stuck, degradations=self._degradations, workers=self._workers
             ),

@@ -53,6 +53,13 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     workers: Callable[[], Mapping[str, WorkerNews]]
 
 
+class Configured(msgspec.Struct, frozen=True, kw_only=True):
+    """What the config says now: who is told of what, and the open channels by name."""
+
+    settings: Callable[[], Settings]
+    channels: Callable[[], Mapping[str, Channel]]
+
+
 class Alerts:
     """Finds facts and tells them: each alert reaches each channel, whatever is down meanwhile.
 
@@ -60,22 +67,21 @@ class Alerts:
     answer, channels are told of that directly.
     """
 
-    def __init__(  # noqa: PLR0913 - a duty of the daemon: each is a part that it works with
+    def __init__(
         self,
         *,
         database: Database,
         clock: Clock,
         log: FilteringBoundLogger,
-        settings: Callable[[], Settings],
-        channels: Callable[[], Mapping[str, Channel]],
+        configured: Configured,
         watched: Watched,
         chance: random.Random,
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
-        self._settings = settings
-        self._open_channels = channels
+        self._settings = settings = configured.settings
+        self._open_channels = configured.channels
         self._watched = watched
         self._delivery = Delivery(database, clock, log, settings=settings, chance=chance)
         self._rates = Rates(lambda: settings().rates, clock)
@@ -105,16 +111,18 @@ class Alerts:
             channels = self._open_channels()
             self._outage_untold &= channels.keys()
             try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._look_on_schedule, channels)
-                    for name, channel in channels.items():
-                        tasks.start_soon(self._delivery.run, name, channel)
-                    await self._changed.wait()
-                    tasks.cancel_scope.cancel()
+                await self._serve(channels)
             finally:
                 with anyio.CancelScope(shield=True):
-                    for channel in channels.values():
-                        await channel.close()
+                    await _close(channels)
+
+    async def _serve(self, channels: Mapping[str, Channel]) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_on_schedule, channels)
+            for name, channel in channels.items():
+                tasks.start_soon(self._delivery.run, name, channel)
+            await self._changed.wait()
+            tasks.cancel_scope.cancel()
 
     async def _look_on_schedule(self, channels: Mapping[str, Channel]) -> None:
         while True:
@@ -233,6 +241,11 @@ class Alerts:
                 self._log.warning("alert_not_delivered", channel=name, error=str(failed))
             else:
                 self._outage_untold.discard(name)
+
+
+async def _close(channels: Mapping[str, Channel]) -> None:
+    for channel in channels.values():
+        await channel.close()
 
 
 def _is_well_since(news: WorkerNews, moment_us: int) -> bool:

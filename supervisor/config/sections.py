@@ -104,6 +104,24 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class WorkerHttpSection(_Section, frozen=True, kw_only=True):
+    """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
+
+    allow: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    robots: bool = True
+    user_agent: str = ""
+    host_every_s: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
+    connect_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 30.0
+    total_timeout_s: Seconds = 60.0
+    body_max_bytes: Positive = 10_000_000
+    redirects_max: Annotated[int, Meta(ge=0, le=50)] = 5
+    attempts_max: Annotated[int, Meta(ge=1, le=20)] = 3
+    retry_after_max_s: Seconds = 60.0
+    requests_max: Positive = 1_000
+
+
 class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
@@ -116,12 +134,14 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     window: str | None = None
     checkpoint_every: Positive | None = None
     options: Mapping[str, object] = {}
+    http: WorkerHttpSection = WorkerHttpSection()
 
 
 class DrillsSection(_Section, frozen=True, kw_only=True):
     """[drills]: which rehearsals the daemon holds by itself, and what it kills in them."""
 
     kill: str = ""
+    approvals: str = ""
     restore: str = ""
     canary: str = "supervisor.agents.canary:run"
 

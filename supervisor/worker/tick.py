@@ -9,6 +9,7 @@ import anyio.lowlevel
 
 from supervisor.errors import (
     CommandConflict,
+    HttpFailed,
     ProviderFailed,
     Refusal,
     StoreUnavailable,
@@ -79,6 +80,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
         verdict = await _run_worker(kernel, plan, ctx)
     finally:
         with anyio.CancelScope(shield=True):
+            await ctx.close()
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
@@ -152,7 +154,7 @@ def _raised(error: BaseException) -> _Verdict:
 
 def _expected(error: BaseException) -> SupervisorError | None:
     """Return the refusal or outside failure that `error` is, or is a group of nothing but."""
-    if isinstance(error, Refusal | ProviderFailed | StoreUnavailable):
+    if isinstance(error, Refusal | ProviderFailed | HttpFailed | StoreUnavailable):
         return error
     if not isinstance(error, BaseExceptionGroup):
         return None

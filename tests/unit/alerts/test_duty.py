@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from supervisor.alerts.channels import Channel
-from supervisor.alerts.duty import Alerts, Watched, WorkerNews
+from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
 from supervisor.alerts.facts import Severity
 from supervisor.alerts.quiet import QuietHours
 from supervisor.alerts.record import Route, Terms, open_alerts
@@ -64,8 +64,7 @@ class World:
                 database=self.database,
                 clock=self.clock,
                 log=self._recorded.log,
-                settings=self.settings,
-                channels=self.open_channels,
+                configured=Configured(settings=self.settings, channels=self.open_channels),
                 watched=Watched(
                     stuck=lambda: self.stuck,
                     degradations=lambda: self.degradations,
