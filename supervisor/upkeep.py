@@ -1,4 +1,4 @@
-"""The duties that come round: recovery each minute, the sweep of approvals, drills, and alerts."""
+"""The duties that come round: recovery, stuck ticks, the sweep, drills, and alerts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
@@ -51,6 +52,14 @@ class Upkeep:
         self.approvals = ApprovalSweep(
             kernel.database, kernel.clock, kernel.log, loaded, call, rehearsal.once
         )
+        self._stuck = StuckWatch(
+            kernel.database,
+            kernel.in_flight,
+            kernel.clock,
+            kernel.log,
+            stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
+            on_stuck=lambda: metrics.show_recovery(stuck=1),
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
         self.alerts = Alerts(
             database=kernel.database,
@@ -69,6 +78,7 @@ class Upkeep:
         """Return what is to run from the first recovery until the end, by name."""
         return {
             "recovery": self._recover_on_schedule,
+            "stuck-ticks": self._stuck.run,
             "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,

@@ -23,6 +23,7 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
     kill_latency_s: Seconds = 1.0
     heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
     heartbeat_ping_url: str = ""
+    stuck_after_s: Seconds = 900.0
     loop_block_warn_s: Seconds = 1.0
     loop_block_abort_s: Seconds = 20.0
     rss_max_mb: Positive = 768

@@ -110,12 +110,16 @@ async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdic
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
-        return _Verdict(
-            outcome=Outcome.TIMED_OUT,
-            code="tick_timeout",
-            why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
-        )
+        return _timed_out(plan, flight)
     return _killed(flight) or verdict
+
+
+def _timed_out(plan: WorkerPlan, flight: Flight) -> _Verdict:
+    code, why = "stuck", flight.stuck_why
+    if not why:
+        code = "tick_timeout"
+        why = f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}"
+    return _Verdict(outcome=Outcome.TIMED_OUT, code=code, why=why)
 
 
 def _killed(flight: Flight) -> _Verdict | None:
