@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.policy_sections import PolicySection
@@ -168,3 +169,4 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    alerts: AlertsSection = AlertsSection()
