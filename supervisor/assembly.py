@@ -14,6 +14,7 @@ from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
 from supervisor.hands.rules import HttpRules
 from supervisor.host_rules import parse_host_rule, parse_network
+from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
@@ -157,6 +158,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         model=section.model or "",
         options=section.options,
         value=_value(config, section),
+        identity=Identity(**msgspec.structs.asdict(section.identity)),
         http=_http_rules(name, section.http),
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.policy_sections import PolicySection
@@ -110,6 +111,14 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class IdentitySection(_Section, frozen=True, kw_only=True):
+    """`identity`: on whose behalf calls are made; what is left out is not said."""
+
+    org: str | None = None
+    team: str | None = None
+    user: str | None = None
+
+
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -141,6 +150,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     checkpoint_every: Positive | None = None
     hours_saved: Hours = 0.0
     rate_usd_per_hour: HourlyUsd | None = None
+    identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
 
@@ -168,3 +178,4 @@ class Config(_Section, frozen=True, kw_only=True):
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
     value: ValueSection = ValueSection()
+    alerts: AlertsSection = AlertsSection()
