@@ -9,6 +9,8 @@ import anyio.lowlevel
 
 from supervisor.clock import from_us
 from supervisor.errors import (
+    ActionDenied,
+    ApprovalRequired,
     BreakerOpen,
     BudgetExceeded,
     KillSwitchEngaged,
@@ -25,6 +27,8 @@ from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import TickEnd, run_tick
 
 _RETRY_S = 1.0
+#: What a ticket's decision or another policy changes, and no gate.
+_OF_ACTIONS = (ActionDenied, ApprovalRequired)
 _ON_CAP_WHY = "spend cap"
 
 
@@ -38,7 +42,7 @@ class WorkerLoop:
         self._is_first = True
         self._latest_due: datetime | None = None
         self._is_stopping = False
-        self._is_refused = False
+        self._refusal: Refusal | None = None
         self._is_called = False
 
     def call(self) -> None:
@@ -47,8 +51,12 @@ class WorkerLoop:
         self._woken.set()
 
     def wake(self) -> None:
-        """Tick now if the wait is for something that had refused: it may be allowed by now."""
-        if self._is_refused:
+        """Tick now if the wait is for a gate that had refused: it may let the worker through now.
+
+        Not where an action was refused: the decision on it calls the worker, and nothing else that
+        anybody commits changes it.
+        """
+        if self._refusal is not None and not isinstance(self._refusal, _OF_ACTIONS):
             self._woken.set()
 
     def replace(self, plan: WorkerPlan) -> None:
@@ -57,8 +65,8 @@ class WorkerLoop:
         self.plan = plan
         if has_new_schedule:
             self._latest_due = None
+        if has_new_schedule or self._refusal is not None:
             self._woken.set()
-        self.wake()
 
     def stop(self) -> None:
         """Take no further tick."""
@@ -81,11 +89,11 @@ class WorkerLoop:
 
     async def _tick(self) -> float:
         """Run one tick and return the seconds until the next."""
-        self._is_refused = False
+        self._refusal = None
         is_called, self._is_called = self._is_called, False
         try:
             end = await run_tick(self._kernel, self.plan, is_called=is_called)
-            self._is_refused = end.refusal is not None
+            self._refusal = end.refusal
             # Kept until a tick has passed the gates: it is that one that learns of the decision.
             self._is_called |= is_called and end.outcome is Outcome.SKIPPED
             if end.refusal is not None:
