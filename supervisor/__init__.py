@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         InputRefused,
         KillSwitchEngaged,
         ModelAccessDenied,
+        OutputRejected,
         PriceUnknown,
         ProviderFailed,
         Refusal,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         SessionNotActive,
         SupervisorError,
     )
+    from supervisor.governance.outputs import Output
     from supervisor.outcome import Outcome
     from supervisor.worker.context import Context
 
@@ -38,6 +40,8 @@ __all__ = [
     "KillSwitchEngaged",
     "ModelAccessDenied",
     "Outcome",
+    "Output",
+    "OutputRejected",
     "PriceUnknown",
     "ProviderFailed",
     "Refusal",
@@ -47,7 +51,11 @@ __all__ = [
 ]
 
 # Looked up on first use: a worker's module imports the package without importing the daemon.
-_HOMES = {"Context": "supervisor.worker.context", "Outcome": "supervisor.outcome"}
+_HOMES = {
+    "Context": "supervisor.worker.context",
+    "Outcome": "supervisor.outcome",
+    "Output": "supervisor.governance.outputs",
+}
 
 
 def __getattr__(name: str) -> object:

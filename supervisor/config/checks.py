@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from supervisor.config.explain import did_you_mean
-from supervisor.config.hands_checks import check_http
+from supervisor.config.hands_checks import check_http, check_output
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -219,6 +219,7 @@ class _Checker:
         if worker.model is not None:
             self._model(f"{key}.model", worker.model, worker.model, config)
         check_http(f"{key}.http", worker.http, self.fail)
+        check_output(f"{key}.output", worker.output, self.fail)
 
     def _named(self, key: str, name: str) -> None:
         if name == _CANARY and key.startswith("worker."):

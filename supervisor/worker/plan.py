@@ -15,6 +15,7 @@ from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.validators import Checks
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.ledger.accounts import Budgets
@@ -55,6 +56,7 @@ class WorkerPlan:
     model: str
     options: Mapping[str, object]
     http: HttpRules = field(default_factory=HttpRules)
+    checks: Checks = field(default_factory=Checks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
