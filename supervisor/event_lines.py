@@ -38,6 +38,7 @@ _LEVELS: dict[str, int] = {
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
     "drill_failed": logging.ERROR,
+    "session_stuck": logging.ERROR,
     "memory_exceeded": logging.ERROR,
     "risk_assessed": logging.DEBUG,
     "proposal_made": logging.DEBUG,

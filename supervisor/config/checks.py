@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from supervisor.config.alert_checks import check_alerts
 from supervisor.config.explain import did_you_mean
 from supervisor.config.hands_checks import check_http, check_output
 from supervisor.config.policy_checks import check_policy
@@ -52,6 +53,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.budgets(config)
     check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
+    check_alerts(config.alerts, environment, check.fail, check.url)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
     for name, worker in config.worker.items():
@@ -107,7 +109,7 @@ class _Checker:
 
     def ping(self, url: str) -> None:
         if url:
-            self._url("supervisor.heartbeat_ping_url", url)
+            self.url("supervisor.heartbeat_ping_url", url)
 
     def blocks(self, section: SupervisorSection) -> None:
         warn_s, abort_s = section.loop_block_warn_s, section.loop_block_abort_s
@@ -117,7 +119,7 @@ class _Checker:
                 "supervisor.loop_block_abort_s", abort_s, "comes before the warning", fix
             )
 
-    def _url(self, key: str, url: str) -> None:
+    def url(self, key: str, url: str) -> None:
         fix = "write http:// or https://, a host, and a port if need be, such as http://host:8080/"
         self._try(key, url, _http_url, fix)
 
@@ -196,7 +198,7 @@ class _Checker:
             fix = 'add api_key_env = "ANTHROPIC_API_KEY"'
             raise self._fail(f"{key}.api_key_env", "", "is missing", fix)
         if provider.base_url:
-            self._url(f"{key}.base_url", provider.base_url)
+            self.url(f"{key}.base_url", provider.base_url)
         if provider.script and provider.kind != "scripted":
             fix = 'a script belongs to kind = "scripted"'
             raise self._fail(f"{key}.script", "...", f"is not for kind {provider.kind!r}", fix)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.policy_sections import PolicySection
@@ -22,6 +23,7 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
     kill_latency_s: Seconds = 1.0
     heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
     heartbeat_ping_url: str = ""
+    stuck_after_s: Seconds = 900.0
     loop_block_warn_s: Seconds = 1.0
     loop_block_abort_s: Seconds = 20.0
     rss_max_mb: Positive = 768
@@ -175,3 +177,4 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    alerts: AlertsSection = AlertsSection()

@@ -74,6 +74,9 @@ class Kernel:
     """The parts that every tick needs; made once by the daemon.
 
     Only the daemon writes here: `policy` on a reload, `is_stopping` once.
+
+    A worker's wait is cut into slices of `wait_slice_s`, each compared with the wall clock: after a
+    suspend or a clock that was set, no worker sleeps longer than one slice too long.
     """
 
     boot_id: str
@@ -88,4 +91,5 @@ class Kernel:
     request_stop: Callable[[str], None]
     in_flight: InFlight = field(default_factory=InFlight)
     is_stopping: bool = False
+    wait_slice_s: float = 30.0
     hosts: HostBook = field(default_factory=HostBook)

@@ -114,12 +114,16 @@ async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdic
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
-        return _Verdict(
-            outcome=Outcome.TIMED_OUT,
-            code="tick_timeout",
-            why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
-        )
+        return _timed_out(plan, flight)
     return _killed(flight) or verdict
+
+
+def _timed_out(plan: WorkerPlan, flight: Flight) -> _Verdict:
+    code, why = "stuck", flight.stuck_why
+    if not why:
+        code = "tick_timeout"
+        why = f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}"
+    return _Verdict(outcome=Outcome.TIMED_OUT, code=code, why=why)
 
 
 def _killed(flight: Flight) -> _Verdict | None:
@@ -151,8 +155,9 @@ async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
 def _outcome(returned: object) -> Outcome | None:
     if returned is None:
         return Outcome.OK
-    is_one = isinstance(returned, str) and returned in WORKER_OUTCOMES
-    return Outcome(returned) if is_one else None
+    if isinstance(returned, str) and returned in WORKER_OUTCOMES:
+        return Outcome(returned)
+    return None
 
 
 def _raised(error: BaseException) -> _Verdict:

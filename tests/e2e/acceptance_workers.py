@@ -21,6 +21,11 @@ async def idle(ctx: Context) -> None:
     """Do nothing."""
 
 
+async def hangs(ctx: Context) -> None:
+    """Await what never comes, without a word."""
+    await anyio.sleep_forever()
+
+
 async def counts(ctx: Context) -> None:
     """Count its ticks in its durable state."""
     count = ctx.state.get("count", 0)

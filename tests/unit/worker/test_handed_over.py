@@ -12,6 +12,7 @@ import pytest
 
 from supervisor.errors import InputRefused, KillSwitchEngaged
 from supervisor.events.log import Origin
+from supervisor.governance.json_schema import compiled
 from supervisor.governance.kill_switch import KillCommand, engage
 from supervisor.governance.outputs import Output
 from supervisor.governance.validators import Checks
@@ -37,12 +38,12 @@ class Wire:
         return send
 
 
-def posting(wire: Wire, *texts: str, outcome: Outcome = Outcome.OK, key: str = "") -> Any:
-    async def run(ctx: Context) -> Outcome:
+def posting(wire: Wire, *texts: str) -> WorkerFunction:
+    async def run(ctx: Context) -> None:
+        sent_before = len(wire.sent)
         for text in texts:
-            ctx.publish(text, send=wire.send(text), key=key)
-        assert wire.sent == wire.sent[:0] or ctx.tick > 1, "nothing is sent before the end"
-        return outcome
+            ctx.publish(text, send=wire.send(text))
+        assert len(wire.sent) == sent_before, "nothing is sent before the worker has returned"
 
     return run
 
@@ -380,6 +381,13 @@ async def test_what_is_as_it_should_be_passes_all_of_them(bench: Bench) -> None:
     )
     end = await run_tick(bench.kernel, await bench.plan(handing(*outputs), checks=checks))
     assert end.outcome is Outcome.OK
+
+
+async def test_a_schema_fetches_nothing(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="put that into its own definitions"):
+        compiled({"$ref": "http://127.0.0.1:1/schema.json"})
+    with pytest.raises(ValueError, match="no schema that can be used"):
+        compiled({"type": "nonsense"})
 
 
 async def test_a_noop_has_nothing_to_hand_over(bench: Bench) -> None:
