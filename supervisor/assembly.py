@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.hands_assembly import build_checks, build_http_rules
+from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
@@ -150,6 +153,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        identity=Identity(**msgspec.structs.asdict(section.identity)),
         http=build_http_rules(name, section.http),
         checks=build_checks(loaded, name),
     )

@@ -24,6 +24,7 @@ from supervisor.config.sections import (
     Config,
     DrillsSection,
     HttpSection,
+    IdentitySection,
     LogSection,
     PriceTable,
     ProviderSection,
@@ -59,6 +60,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 _OF_WORKER: dict[str, type[msgspec.Struct]] = {
     "http": WorkerHttpSection,
     "output": WorkerOutputSection,
+    "identity": IdentitySection,
 }
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")

@@ -105,6 +105,14 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class IdentitySection(_Section, frozen=True, kw_only=True):
+    """`identity`: on whose behalf calls are made; what is left out is not said."""
+
+    org: str | None = None
+    team: str | None = None
+    user: str | None = None
+
+
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -150,6 +158,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
     output: WorkerOutputSection = WorkerOutputSection()
