@@ -9,6 +9,7 @@ import msgspec
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.worth import ValueRule, micro_hours
 from supervisor.hands_assembly import build_checks, build_http_rules
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budget, Budgets, Unit
@@ -153,6 +154,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        value=_value(config, section),
         identity=Identity(**msgspec.structs.asdict(section.identity)),
         http=build_http_rules(name, section.http),
         checks=build_checks(loaded, name),
@@ -179,6 +181,15 @@ def build_canary(loaded: Loaded) -> WorkerPlan:
         checkpoint_every=config.session.checkpoint_every,
         model="",
         options={},
+    )
+
+
+def _value(config: Config, section: WorkerSection) -> ValueRule:
+    rate = section.rate_usd_per_hour
+    if rate is None:
+        rate = config.value.rate_usd_per_hour
+    return ValueRule(
+        micro_hours=micro_hours(section.hours_saved), rate=limit_micro_usd(rate or 0.0)
     )
 
 

@@ -12,6 +12,7 @@ from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.hands_kinds import GuardrailOutput
 from supervisor.events.log import Journal, Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
@@ -86,6 +87,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[Remembered, ...] = ()
     remembered_max: int = 0
     rejection: GuardrailOutput | None = None
+    value: ValueReported | None = None
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -228,6 +230,8 @@ def finish_tick(
                 why=ending.why,
             )
         )
+        if ending.value is not None:
+            journal.add(ending.value)
         if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
             _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
         if ending.handoff_note is not None:
