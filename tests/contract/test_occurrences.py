@@ -80,5 +80,5 @@ async def test_every_missed_occurrence_is_on_record_and_only_once(
     given_up = claim(before, hours[-1])
     assert await database.write(give_up, "w", given_up, missed, origin, ZONE)
     assert not await database.write(give_up, "w", given_up, missed, origin, ZONE)
-    rows = raw.rows("SELECT payload FROM events WHERE kind = 'occurrence_missed'")
-    assert len(rows) == 3
+    rows = raw.rows("SELECT kind FROM events WHERE kind LIKE 'occurrence%'")
+    assert rows == [("occurrence_missed",)] * 3
