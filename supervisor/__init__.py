@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from supervisor.governance.outputs import Output
     from supervisor.outcome import Outcome
     from supervisor.worker.context import Context
+    from supervisor.worker.wake_gate import Glance
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "Glance",
     "HttpFailed",
     "InputRefused",
     "KillSwitchEngaged",
@@ -53,6 +55,7 @@ __all__ = [
 # Looked up on first use: a worker's module imports the package without importing the daemon.
 _HOMES = {
     "Context": "supervisor.worker.context",
+    "Glance": "supervisor.worker.wake_gate",
     "Outcome": "supervisor.outcome",
     "Output": "supervisor.governance.outputs",
 }

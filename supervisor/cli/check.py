@@ -17,7 +17,7 @@ from supervisor.errors import SupervisorError
 from supervisor.hands_assembly import build_checks
 from supervisor.money import limit_micro_usd, usd_text
 from supervisor.storage.open import store_name
-from supervisor.worker.loading import load_function
+from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models
 
 EXIT_SOUND = 0
@@ -132,6 +132,8 @@ def _check_worker(
     yield msgspec.structs.replace(checked, found=f"{section.run}, {_schedule(section)}")
     if section.output.checks:
         yield _check_output(loaded, name)
+    if section.has_work is not None:
+        yield _check_wake_gate(loaded, name, section.has_work)
     if not section.model:
         return
     checked = Checked(what="model", name=name, found=section.model)
@@ -157,6 +159,15 @@ def _check_output(loaded: Loaded, name: str) -> Checked:
     checked = Checked(what="output", name=name, found=", ".join(checks))
     try:
         build_checks(loaded, name)
+    except SupervisorError as error:
+        return msgspec.structs.replace(checked, problem=error)
+    return checked
+
+
+def _check_wake_gate(loaded: Loaded, name: str, has_work: str) -> Checked:
+    checked = Checked(what="has_work", name=name, found=has_work)
+    try:
+        load_wake_gate(name, has_work, folder=loaded.folder)
     except SupervisorError as error:
         return msgspec.structs.replace(checked, problem=error)
     return checked
