@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         InputRefused,
         KillSwitchEngaged,
         ModelAccessDenied,
+        OutputRejected,
         PriceUnknown,
         ProviderFailed,
         Refusal,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         SessionNotActive,
         SupervisorError,
     )
+    from supervisor.governance.outputs import Output
     from supervisor.outcome import Outcome
     from supervisor.worker.context import Context
+    from supervisor.worker.wake_gate import Glance
 
 __version__ = "0.1.0"
 
@@ -33,11 +36,14 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "Glance",
     "HttpFailed",
     "InputRefused",
     "KillSwitchEngaged",
     "ModelAccessDenied",
     "Outcome",
+    "Output",
+    "OutputRejected",
     "PriceUnknown",
     "ProviderFailed",
     "Refusal",
@@ -47,7 +53,12 @@ __all__ = [
 ]
 
 # Looked up on first use: a worker's module imports the package without importing the daemon.
-_HOMES = {"Context": "supervisor.worker.context", "Outcome": "supervisor.outcome"}
+_HOMES = {
+    "Context": "supervisor.worker.context",
+    "Glance": "supervisor.worker.wake_gate",
+    "Outcome": "supervisor.outcome",
+    "Output": "supervisor.governance.outputs",
+}
 
 
 def __getattr__(name: str) -> object:
