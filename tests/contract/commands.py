@@ -8,7 +8,11 @@ from typing import TypeAlias
 import msgspec
 
 from supervisor import Context
+from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
+from supervisor.alerts.facts import Fact, Severity
+from supervisor.alerts.record import Terms, open_alerts, raise_fact
 from supervisor.cli.sessions import ResumeCommand, _resume_once
+from supervisor.config.sections import Identity
 from supervisor.events.log import Origin
 from supervisor.governance import drills, kill_switch
 from supervisor.governance.approvals import DecideCommand, approve, deny
@@ -182,6 +186,16 @@ async def drill(bench: PolicyBench) -> Case:
     return Case(send=send, content=BeginCommand(drill=Drill.KILL), others={"drill": Drill.RESTORE})
 
 
+async def acknowledging(bench: PolicyBench) -> Case:
+    terms = Terms(routes=(), remind_after_s=3_600.0, timezone=UTC_ZONE)
+    broken = Fact(key="k", severity=Severity.CRITICAL, title="t", what="w", done="d", command="c")
+    await bench.store.write(raise_fact, broken, terms, bench.origin())
+    (alert,) = await bench.store.read(open_alerts)
+    send = _sender(bench, acknowledge, UTC_ZONE)
+    command = AcknowledgeCommand(alert=alert.id, why="x")
+    return Case(send=send, content=command, others={"alert": "none", "why": "y"})
+
+
 # --- agents'
 
 
@@ -251,13 +265,15 @@ async def holding(bench: PolicyBench) -> Case:
         "tick": 2,
         "model": "p/m",
         "what": "other",
+        "identity": Identity(user="eve"),
+        "conversation": "other",
         "amounts": Amounts(cost=11, tokens=10, actions=1),
     }
     return Case(
         send=send,
         content=hold_request(bench, "w", await session_id(bench), ""),
         others=others,
-        named={"amounts": "cost"},
+        named={"amounts": "cost", "identity": "user"},
         left_out=frozenset({"id", "boot_id"}),
     )
 
@@ -320,6 +336,7 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "reset_clock": reset,
     "resume": resume,
     "drill": drill,
+    "acknowledge_alert": acknowledging,
     "propose": proposing,
     "hold": holding,
     "settle": settling,

@@ -65,6 +65,7 @@ WRITES: Writes = {
     "maintenance/kill_drill.py:_begin": Write(Reach.PERSON, ("drill",)),
     "maintenance/restore_drill.py:drills.begin": Write(Reach.PERSON, ("drill",)),
     "maintenance/kill_drill.py:_engage": Write(Reach.PERSON, ("kill",)),
+    "cli/alerts.py:acknowledge": Write(Reach.PERSON, ("acknowledge_alert",)),
     # What agents can reach.
     "worker/tick.py:begin_tick": Write(Reach.AGENT, why=_A_TICK),
     "worker/actions.py:propose": Write(Reach.AGENT, ("propose",)),
@@ -78,6 +79,11 @@ WRITES: Writes = {
     "worker/calls.py:placing.record_refusal": Write(Reach.AGENTS_END, why=_TOLD),
     "worker/tick.py:finish_tick": Write(Reach.AGENTS_END, why=_A_TICK),
     # What the daemon does by itself.
+    "alerts/delivery.py:claim": Write(Reach.DAEMON, why=_STATE),
+    "alerts/delivery.py:note_delivered": Write(Reach.DAEMON, why=_STATE),
+    "alerts/delivery.py:note_failed": Write(Reach.DAEMON, why=_TOLD),
+    "alerts/duty.py:note_seen": Write(Reach.DAEMON, why=_STATE),
+    "alerts/duty.py:take_in": Write(Reach.DAEMON, why=_STATE),
     "daemon.py:begin_life": Write(Reach.DAEMON, why="a boot id is made for each start"),
     "daemon.py:end_life": Write(Reach.DAEMON, why=_STATE),
     "daemon.py:record_reload": Write(Reach.DAEMON, why=_TOLD),
