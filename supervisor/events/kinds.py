@@ -7,6 +7,7 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     approval_kinds,
     hands_kinds,
     upkeep_kinds,
+    value_kinds,
 )
 from supervisor.events.event import Event
 
