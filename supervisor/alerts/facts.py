@@ -101,7 +101,7 @@ def _(event: upkeep_kinds.SessionStuck) -> Fact:
         key=f"stuck:{event.worker}",
         severity=Severity.WARNING,
         title=f"worker {event.worker} was stuck",
-        what=f"for {event.idle_s:.0f} s nothing happened in its session while tick {event.tick} ran",
+        what=f"tick {event.tick} ran for {event.idle_s:.0f} s without an event in its session",
         done="the tick was cancelled and what it held counts as spent; the worker ticks again",
         command="`supervisor events --kind session_stuck`; find out what it waits for",
         said=Said.ONCE_A_DAY,

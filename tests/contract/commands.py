@@ -12,7 +12,6 @@ from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
 from supervisor.alerts.facts import Fact, Severity
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
 from supervisor.cli.sessions import ResumeCommand, _resume_once
-from supervisor.config.sections import Identity
 from supervisor.events.log import Origin
 from supervisor.governance import drills, kill_switch
 from supervisor.governance.approvals import DecideCommand, approve, deny
@@ -28,6 +27,7 @@ from supervisor.governance.risk import Assessment, Risk
 from supervisor.governance.rollback import RollbackCommand, roll_back
 from supervisor.governance.rotation import open_session_of, pause_session
 from supervisor.governance.session_grants import Scope
+from supervisor.identity import Identity
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.gaps import Spent
 from supervisor.ledger.holds import HoldRequest, HoldStatus
