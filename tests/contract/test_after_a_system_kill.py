@@ -118,6 +118,8 @@ GIVEN: Mapping[str, str] = {
     "options": "",
     "config_dir": "",
     "clock": "",
+    "saved": "",
+    "saved_by_now": "",
     "stopping": "",
     # Plain files of its own.
     "files": "",

@@ -102,6 +102,9 @@ WRITES: Writes = {
     "maintenance/sweep_rehearsal.py:_rehearse": Write(Reach.DAEMON, why="it is always taken back"),
     "worker/canary.py:_take_up": Write(Reach.DAEMON, why=_STATE),
     "worker/loop.py:_pause_on_cap": Write(Reach.DAEMON, why=_STATE),
+    "worker/timetable.py:open_schedule": Write(Reach.DAEMON, why=_STATE),
+    "worker/timetable.py:take": Write(Reach.DAEMON, why=_STATE),
+    "worker/timetable.py:give_up": Write(Reach.DAEMON, why=_STATE),
     "worker/workforce.py:_record": Write(Reach.DAEMON, why=_TOLD),
 }
 
