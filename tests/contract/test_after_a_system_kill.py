@@ -105,6 +105,7 @@ GIVEN: Mapping[str, str] = {
     "propose": "worker/actions.py:propose",
     "approved": "worker/calls.py:begin_execution",
     "http": "hands/records.py:use_tool",
+    "outputs": "hands/records.py:use_tool",
     "state": "",
     "handoff": "",
     "handoff_note": "",

@@ -75,6 +75,7 @@ WRITES: Writes = {
     ),
     "hands/records.py:use_tool": Write(Reach.AGENT, why=_TOLD),
     "hands/records.py:record": Write(Reach.AGENTS_END, why=_TOLD),
+    "worker/handed_over.py:forget_output": Write(Reach.AGENTS_END, why=_STATE),
     "worker/calls.py:placing.end_holds": Write(Reach.AGENTS_END, ("settle", "forfeit")),
     "worker/calls.py:placing.record_refusal": Write(Reach.AGENTS_END, why=_TOLD),
     "worker/tick.py:finish_tick": Write(Reach.AGENTS_END, why=_A_TICK),

@@ -9,7 +9,7 @@ import pytest
 
 import supervisor.storage
 from supervisor.alerts.facts import WATCHED, Fact, Over, Severity, read_event
-from supervisor.events import approval_kinds, kinds, upkeep_kinds
+from supervisor.events import approval_kinds, hands_kinds, kinds, upkeep_kinds
 from supervisor.events.event import Event
 
 FACTS: list[Event] = [
@@ -27,6 +27,14 @@ FACTS: list[Event] = [
     approval_kinds.SessionRiskEscalated(before="medium", after="high", points=11),
     upkeep_kinds.DrillFailed(drill="kill", id="d-1", why="it took 3 s"),
     upkeep_kinds.SessionStuck(worker="a", tick=7, idle_s=900.0, stuck_after_s=900.0),
+    hands_kinds.GuardrailOutput(
+        worker="a",
+        tick=7,
+        check="duplicates",
+        why="47 of 47",
+        outputs=47,
+        drafts="reports/drafts/a",
+    ),
 ]
 ENDS: list[tuple[Event, Event]] = [
     (
