@@ -106,6 +106,7 @@ GIVEN: Mapping[str, str] = {
     "approved": "worker/calls.py:begin_execution",
     "http": "hands/records.py:use_tool",
     "outputs": "hands/records.py:use_tool",
+    "publish": "hands/records.py:use_tool",
     "state": "",
     "handoff": "",
     "handoff_note": "",
