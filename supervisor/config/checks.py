@@ -10,7 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from supervisor.config.alert_checks import check_alerts
 from supervisor.config.explain import did_you_mean
+from supervisor.config.hands_checks import check_http
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -51,6 +53,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.budgets(config)
     check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
+    check_alerts(config.alerts, environment, check.fail, check.url)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
     for name, worker in config.worker.items():
@@ -106,7 +109,7 @@ class _Checker:
 
     def ping(self, url: str) -> None:
         if url:
-            self._url("supervisor.heartbeat_ping_url", url)
+            self.url("supervisor.heartbeat_ping_url", url)
 
     def blocks(self, section: SupervisorSection) -> None:
         warn_s, abort_s = section.loop_block_warn_s, section.loop_block_abort_s
@@ -116,7 +119,7 @@ class _Checker:
                 "supervisor.loop_block_abort_s", abort_s, "comes before the warning", fix
             )
 
-    def _url(self, key: str, url: str) -> None:
+    def url(self, key: str, url: str) -> None:
         fix = "write http:// or https://, a host, and a port if need be, such as http://host:8080/"
         self._try(key, url, _http_url, fix)
 
@@ -171,7 +174,12 @@ class _Checker:
     def drills(self, config: Config) -> None:
         drills = config.drills
         fix = 'write a span such as "7d", or a cron expression such as "0 9 * * 1"'
-        for key, schedule in (("drills.kill", drills.kill), ("drills.restore", drills.restore)):
+        schedules = {
+            "drills.kill": drills.kill,
+            "drills.approvals": drills.approvals,
+            "drills.restore": drills.restore,
+        }
+        for key, schedule in schedules.items():
             if schedule and span_of(schedule) is None:
                 self._try(key, schedule, _cron, fix)
         if drills.restore and config.supervisor.database.startswith("postgres"):
@@ -190,7 +198,7 @@ class _Checker:
             fix = 'add api_key_env = "ANTHROPIC_API_KEY"'
             raise self._fail(f"{key}.api_key_env", "", "is missing", fix)
         if provider.base_url:
-            self._url(f"{key}.base_url", provider.base_url)
+            self.url(f"{key}.base_url", provider.base_url)
         if provider.script and provider.kind != "scripted":
             fix = 'a script belongs to kind = "scripted"'
             raise self._fail(f"{key}.script", "...", f"is not for kind {provider.kind!r}", fix)
@@ -201,7 +209,7 @@ class _Checker:
             fix = 'write "module:function", such as "my_agent:run"'
             raise self._fail(f"{key}.run", worker.run, "names no function", fix)
         if (worker.every_s is None) == (worker.cron is None):
-            fix = 'write either every_s = 900.0 or cron = "0 6 * * *"'
+            fix = 'write either every_s = 900.0 or cron = "0 6 * * *", or a [session] horizon'
             found = {"every_s": worker.every_s, "cron": worker.cron}
             raise self._fail(key, found, "has no single schedule", fix)
         if worker.cron is not None:
@@ -212,6 +220,7 @@ class _Checker:
             self.window(f"{key}.window", worker.window)
         if worker.model is not None:
             self._model(f"{key}.model", worker.model, worker.model, config)
+        check_http(f"{key}.http", worker.http, self.fail)
 
     def _named(self, key: str, name: str) -> None:
         if name == _CANARY and key.startswith("worker."):
