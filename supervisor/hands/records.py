@@ -28,11 +28,8 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
 def use_tool(tx: Transaction, tick: Tick, event: Event, origin: Origin) -> Refusal | None:
     """Pass the gates and record a use of a tool that is about to begin, or the gates' no."""
-    situation = look(tx, worker=tick.worker, now=origin.at)
-    refusal = first_refusal(situation)
-    session = situation.session
-    head = session.head if session is not None and session.id == tick.session_id else None
-    with Journal(tx, tick.session_id, origin, head) as journal:
+    refusal = first_refusal(look(tx, worker=tick.worker, now=origin.at))
+    with Journal(tx, tick.session_id, origin) as journal:
         if refusal is None:
             journal.add(event)
         else:
