@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from supervisor.config.alert_sections import AlertsSection
-from supervisor.config.bounds import Count, Positive, Seconds, Usd
+from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.policy_sections import PolicySection
 
@@ -64,6 +64,12 @@ class BudgetSection(_Section, frozen=True, kw_only=True):
     max_actions: Count | None = None
 
 
+class ValueSection(_Section, frozen=True, kw_only=True):
+    """[value]: what people's time is worth; left out: nobody has said, and hours alone count."""
+
+    rate_usd_per_hour: HourlyUsd | None = None
+
+
 class HttpSection(_Section, frozen=True, kw_only=True):
     """[http]: where the daemon answers; `listen` is ADDRESS:PORT, port 0 picks a free one."""
 
@@ -105,6 +111,14 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class IdentitySection(_Section, frozen=True, kw_only=True):
+    """`identity`: on whose behalf calls are made; what is left out is not said."""
+
+    org: str | None = None
+    team: str | None = None
+    user: str | None = None
+
+
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -134,6 +148,9 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    hours_saved: Hours = 0.0
+    rate_usd_per_hour: HourlyUsd | None = None
+    identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
 
@@ -160,4 +177,5 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()

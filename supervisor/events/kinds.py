@@ -7,6 +7,7 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     approval_kinds,
     hands_kinds,
     upkeep_kinds,
+    value_kinds,
 )
 from supervisor.events.event import Event
 
@@ -314,6 +315,18 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
     cost: int
     tokens: int
     actions: int
+    org: str = ""
+    team: str = ""
+    user: str = ""
+    conversation: str = ""
+
+
+class HoldJoined(Event, frozen=True, kw_only=True):
+    """A hold that was placed before also counts on an account whose limit came later."""
+
+    kind = "hold_joined"
+    hold: str
+    account: str
 
 
 class HoldSettled(Event, frozen=True, kw_only=True):

@@ -25,6 +25,10 @@ _PLACE = Later(
     "cost_held",
     "tokens_held",
     "actions_held",
+    "org",
+    "team",
+    "user_id",
+    "conversation",
     is_new=True,
 )
 _TURN = Later(
@@ -69,6 +73,10 @@ def place(tx: Transaction, hold: Hold) -> None:
         hold.cost_held,
         hold.tokens_held,
         hold.actions_held,
+        hold.org,
+        hold.team,
+        hold.user_id,
+        hold.conversation,
     )
     _remember(tx, hold)
 
@@ -79,16 +87,19 @@ def _remember(tx: Transaction, hold: Hold) -> None:
         holds[hold.id] = hold
 
 
-def turn(
-    tx: Transaction, hold: Hold, to: HoldStatus, actual: Amounts, *, now_us: int, why: str
-) -> Hold | None:
-    """Give the hold another status; where it has left the one that it is known by, return it."""
+def hold_now(tx: Transaction, hold: Hold) -> Hold:
+    """Return a hold as it stands: it may have ended since, or more accounts have joined it."""
     holds = tx.kept(_OF_TICKS).get((hold.worker, hold.tick))
     stored = None if holds is None else holds.get(hold.id)
     stored = stored or find_hold(tx, hold.id)
     assert stored is not None, f"hold {hold.id} was never placed"
-    if stored.status is not hold.status:
-        return stored
+    return stored
+
+
+def turn(
+    tx: Transaction, stored: Hold, to: HoldStatus, actual: Amounts, *, now_us: int, why: str
+) -> None:
+    """Give a hold, that is known as it stands, another status."""
     tx.later(
         _TURN,
         to,
@@ -97,8 +108,8 @@ def turn(
         actual.tokens,
         actual.actions,
         why,
-        hold.id,
-        hold.status,
+        stored.id,
+        stored.status,
     )
     ended = msgspec.structs.replace(
         stored,
@@ -109,7 +120,6 @@ def turn(
         why=why,
     )
     _remember(tx, ended)
-    return None
 
 
 def take_open_holds(tx: Transaction, worker: str, tick: int) -> list[Hold]:

@@ -12,7 +12,7 @@ from supervisor.errors import BudgetExceeded, CommandConflict
 from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import AccountKey, Amounts, Budgets, Unit
-from supervisor.ledger.hold_rows import find_before, place, take_open_holds, turn
+from supervisor.ledger.hold_rows import find_before, hold_now, place, take_open_holds, turn
 from supervisor.ledger.holds import (
     Account,
     Balance,
@@ -145,6 +145,10 @@ def _open_hold(request: HoldRequest, accounts: Sequence[AccountKey], moment: dat
         tokens_settled=0,
         actions_settled=0,
         why="",
+        org=request.identity.org or "",
+        team=request.identity.team or "",
+        user_id=request.identity.user or "",
+        conversation=request.conversation,
     )
 
 
@@ -157,12 +161,21 @@ def _placed(hold: Hold) -> kinds.HoldPlaced:
         cost=hold.cost_held,
         tokens=hold.tokens_held,
         actions=hold.actions_held,
+        org=hold.org,
+        team=hold.team,
+        user=hold.user_id,
+        conversation=hold.conversation,
     )
 
 
 def _same_hold(placed: Hold, request: HoldRequest) -> Hold:
     for field in ("worker", "session_id", "tick", "model", "what"):
         _same(placed.id, field, getattr(placed, field), getattr(request, field))
+    asked = request.identity
+    _same(placed.id, "org", placed.org, asked.org or "")
+    _same(placed.id, "team", placed.team, asked.team or "")
+    _same(placed.id, "user", placed.user_id, asked.user or "")
+    _same(placed.id, "conversation", placed.conversation, request.conversation)
     for field in ("cost", "tokens", "actions"):
         _same(placed.id, field, getattr(placed.held, field), getattr(request.amounts, field))
     return placed
@@ -272,12 +285,13 @@ def _end(
     tx: Transaction, journal: Journal, hold: Hold, status: HoldStatus, actual: Amounts, *, why: str
 ) -> bool:
     """Move the money and return True, or return False if the hold has ended just so before."""
-    stored = turn(tx, hold, status, actual, now_us=to_us(journal.origin.at), why=why)
-    if stored is not None:
+    stored = hold_now(tx, hold)
+    if stored.status is not hold.status:
         _same(hold.id, "end", stored.status.value, status.value)
         _same(hold.id, "amounts", stored.settled, actual)
         return False
-    _move(tx, journal, hold, held=hold.held, settled=actual)
+    turn(tx, stored, status, actual, now_us=to_us(journal.origin.at), why=why)
+    _move(tx, journal, stored, held=hold.held, settled=actual)
     return True
 
 

@@ -11,6 +11,7 @@ from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
@@ -23,6 +24,7 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import Session
+from supervisor.identity import NOBODY, Identity
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.hold_rows import remember_no_holds
@@ -40,6 +42,7 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     model: str
     is_free: bool
+    identity: Identity = NOBODY
     is_called: bool = False
 
     @property
@@ -78,6 +81,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    value: ValueReported | None = None
 
 
 class _Worker(msgspec.Struct):
@@ -117,6 +121,7 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
             msgspec.structs.replace(situation, session=session),
             request.budgets,
             model=request.model,
+            identity=request.identity,
             is_free=request.is_free,
         )
         refusal = gates.first_refusal(situation)
@@ -236,6 +241,8 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
             why=ending.why,
         )
     )
+    if ending.value is not None:
+        journal.add(ending.value)
     if worker.ticks_since_checkpoint >= ending.checkpoint_every:
         _keep(tx, journal, ending.worker, ending.tick, worker.state, "periodic")
         worker.ticks_since_checkpoint = 0
