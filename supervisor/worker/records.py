@@ -10,12 +10,14 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
+from supervisor.events.hands_kinds import GuardrailOutput
 from supervisor.events.log import Journal, Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.executions import fail_forfeited
+from supervisor.governance.outputs import Remembered, remember_outputs
 from supervisor.governance.rotation import (
     SYSTEM,
     SessionPlan,
@@ -78,7 +80,10 @@ class TakenElsewhere(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tick ended; `state` is None where it is not to be kept."""
+    """How a tick ended; `state` is None where it is not to be kept.
+
+    `published` are its outputs that left, `rejection` is why none did.
+    """
 
     worker: str
     tick: int
@@ -90,6 +95,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    published: tuple[Remembered, ...] = ()
+    remembered_max: int = 0
+    rejection: GuardrailOutput | None = None
     value: ValueReported | None = None
 
 
@@ -248,6 +256,7 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
     worker.ticks_since_checkpoint += 1
     if ending.state is not None:
         worker.state = ending.state
+    _record_outputs(tx, journal, ending)
     journal.add(
         kinds.CycleCompleted(
             worker=ending.worker,
@@ -273,6 +282,19 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
         worker.ticks_since_checkpoint,
         ending.worker,
     )
+
+
+def _record_outputs(tx: Transaction, journal: Journal, ending: Ending) -> None:
+    if ending.rejection is not None:
+        journal.add(ending.rejection)
+    if ending.published:
+        remember_outputs(
+            tx,
+            ending.worker,
+            ending.published,
+            at=journal.origin.at,
+            rows_max=ending.remembered_max,
+        )
 
 
 def checkpoint_now(
