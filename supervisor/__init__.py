@@ -21,8 +21,19 @@ if TYPE_CHECKING:
         RequestRefused,
         SessionNotActive,
         SupervisorError,
+        TokenBudgetExhausted,
     )
+    from supervisor.governance.model_governor import (
+        ModelGovernor,
+        ModelList,
+        ModelRule,
+        ModelTier,
+    )
+    from supervisor.governance.token_budgets import TokenBudgetConfig
+    from supervisor.governance.token_tracker import TokenBudgetTracker
+    from supervisor.identity import Identity
     from supervisor.outcome import Outcome
+    from supervisor.outside import open_tracker
     from supervisor.worker.context import Context
 
 __version__ = "0.1.0"
@@ -34,9 +45,14 @@ __all__ = [
     "BudgetExceeded",
     "Context",
     "HttpFailed",
+    "Identity",
     "InputRefused",
     "KillSwitchEngaged",
     "ModelAccessDenied",
+    "ModelGovernor",
+    "ModelList",
+    "ModelRule",
+    "ModelTier",
     "Outcome",
     "PriceUnknown",
     "ProviderFailed",
@@ -44,10 +60,26 @@ __all__ = [
     "RequestRefused",
     "SessionNotActive",
     "SupervisorError",
+    "TokenBudgetConfig",
+    "TokenBudgetExhausted",
+    "TokenBudgetTracker",
+    "open_tracker",
 ]
 
 # Looked up on first use: a worker's module imports the package without importing the daemon.
-_HOMES = {"Context": "supervisor.worker.context", "Outcome": "supervisor.outcome"}
+_GOVERNOR = "supervisor.governance.model_governor"
+_HOMES = {
+    "Context": "supervisor.worker.context",
+    "Identity": "supervisor.identity",
+    "ModelGovernor": _GOVERNOR,
+    "ModelList": _GOVERNOR,
+    "ModelRule": _GOVERNOR,
+    "ModelTier": _GOVERNOR,
+    "Outcome": "supervisor.outcome",
+    "TokenBudgetConfig": "supervisor.governance.token_budgets",
+    "TokenBudgetTracker": "supervisor.governance.token_tracker",
+    "open_tracker": "supervisor.outside",
+}
 
 
 def __getattr__(name: str) -> object:

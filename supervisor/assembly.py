@@ -13,10 +13,10 @@ from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.hands.rules import HttpRules
 from supervisor.host_rules import parse_host_rule, parse_network
-from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
+from supervisor.model_assembly import build_governor, build_token_budgets, identity_of
 from supervisor.money import limit_micro_usd
 from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
@@ -32,7 +32,7 @@ _CANARY_TIMEOUT_S = 60.0
 
 
 def build_budgets(loaded: Loaded) -> Budgets:
-    """Return every limit of the config: the daily cap, each session's two, and [[budget]]."""
+    """Return every limit of the config: the cap, each session's two, and all further ones."""
     config = loaded.config
     budgets = [
         Budget(
@@ -54,6 +54,7 @@ def build_budgets(loaded: Loaded) -> Budgets:
             limit_amount=config.session.max_actions,
         ),
         *_further_budgets(config),
+        *(budget for one in build_token_budgets(config) for budget in one.budgets()),
     ]
     return Budgets(budgets, timezone=loaded.timezone, warn_ratio=config.spend.warn_ratio)
 
@@ -92,6 +93,7 @@ def build_policy(loaded: Loaded) -> Policy:
         on_cap=spend.on_cap,
         min_output_tokens=spend.min_output_tokens,
         actions=build_action_policy(loaded),
+        governor=build_governor(loaded.config),
     )
 
 
@@ -156,7 +158,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
-        identity=Identity(**msgspec.structs.asdict(section.identity)),
+        identity=identity_of(section.identity),
         http=_http_rules(name, section.http),
     )
 

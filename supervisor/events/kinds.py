@@ -6,6 +6,7 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     alert_kinds,
     approval_kinds,
     hands_kinds,
+    model_kinds,
     upkeep_kinds,
 )
 from supervisor.events.event import Event
@@ -285,7 +286,7 @@ class BudgetWarning(Event, frozen=True, kw_only=True):
 
 
 class BudgetExhausted(Event, frozen=True, kw_only=True):
-    """An account of money or actions refused a hold; once per account, and so per period."""
+    """An account of money or actions refused a hold or was passed; once for each period."""
 
     kind = "budget_exhausted"
     account: str
@@ -295,7 +296,7 @@ class BudgetExhausted(Event, frozen=True, kw_only=True):
 
 
 class TokenBudgetExhausted(Event, frozen=True, kw_only=True):
-    """An account of tokens refused a hold; once per account, and so per period."""
+    """An account of tokens refused a hold or was passed; once for each period."""
 
     kind = "token_budget_exhausted"
     account: str

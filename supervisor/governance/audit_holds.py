@@ -17,7 +17,7 @@ from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.sound_rows import damage_text
 from supervisor.ledger.accounts import Amounts, Unit
-from supervisor.ledger.holds import HoldStatus, id_list
+from supervisor.ledger.holds import HoldStatus, id_list, with_id
 from supervisor.storage.database import Transaction
 
 _ENDS = (kinds.HoldSettled, kinds.HoldForfeited, kinds.HoldReleased, kinds.HoldReconciled)
@@ -166,7 +166,7 @@ class HoldAudit:
             hold = holds.get(event.hold)
             if hold is None:
                 continue
-            account_ids = f"{hold.account_ids}\n{event.account}"
+            account_ids = with_id(hold.account_ids, event.account)
             holds[event.hold] = msgspec.structs.replace(hold, account_ids=account_ids)
             for account_id, unit in _accounts(event.account) if holds is self._open else ():
                 self._accounts.move(row, account_id, held=hold.held.of(unit), settled=0)

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from supervisor.errors import BudgetExceeded, InputRefused
+from supervisor.errors import BudgetExceeded, InputRefused, TokenBudgetExhausted
 from supervisor.governance.audit import audit
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budget, Budgets, Unit
@@ -203,3 +203,24 @@ def _count_statements(bench: Bench, monkeypatch: pytest.MonkeyPatch, seen: list[
         return write(lambda tx: function(Counted(tx), *args, **kw))
 
     monkeypatch.setattr(bench.store, "write", counted)
+
+
+async def test_a_worker_reports_calls_of_its_own_under_its_session(bench: Bench) -> None:
+    limit(bench, ("org:acme", Unit.TOKENS, 10), ("worker:w", Unit.TOKENS, 10))
+
+    async def work(ctx: Context) -> None:
+        assert (await ctx.budgets.check_budget(tokens=10)).allowed
+        await ctx.budgets.record_usage(input_tokens=10, command_id="mine")
+        check = await ctx.budgets.check_budget({"user": "ann"}, tokens=1)
+        assert [state.used for state in check.states if state.unit is Unit.TOKENS] == [10, 10]
+        assert not check.allowed
+        await ctx.budgets.record_usage(input_tokens=1)
+
+    end = await tick(bench, work)
+    assert end.outcome is Outcome.REFUSED
+    assert isinstance(end.refusal, TokenBudgetExhausted)
+    recorded = await bench.events("token_usage_recorded")
+    assert [(event["worker"], event["identity"]) for event in recorded] == [
+        ("w", "org:acme,team:red")
+    ] * 2
+    assert (await bench.store.read(audit)).findings == ()
