@@ -38,6 +38,7 @@ from supervisor.config.sections import (
     SessionSection,
     SpendSection,
     SupervisorSection,
+    ValueSection,
     WorkerHttpSection,
     WorkerSection,
 )
@@ -59,6 +60,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "models.rule": ModelRuleSection,
     "models.override": ModelOverrideSection,
     "token_budget": TokenBudgetSection,
+    "value": ValueSection,
     "policy": PolicySection,
     "policy.auto": AutoSection,
     "policy.auto.condition": ConditionSection,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from supervisor.config.alert_sections import AlertsSection
-from supervisor.config.bounds import Count, Positive, Seconds, Usd
+from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
 from supervisor.config.policy_sections import PolicySection
@@ -63,6 +63,12 @@ class BudgetSection(_Section, frozen=True, kw_only=True):
     max_cost_usd: Usd | None = None
     max_tokens: Count | None = None
     max_actions: Count | None = None
+
+
+class ValueSection(_Section, frozen=True, kw_only=True):
+    """[value]: what people's time is worth; left out: nobody has said, and hours alone count."""
+
+    rate_usd_per_hour: HourlyUsd | None = None
 
 
 class HttpSection(_Section, frozen=True, kw_only=True):
@@ -135,6 +141,8 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    hours_saved: Hours = 0.0
+    rate_usd_per_hour: HourlyUsd | None = None
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
@@ -164,4 +172,5 @@ class Config(_Section, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     models: ModelsSection | None = None
     token_budget: tuple[TokenBudgetSection, ...] = ()
+    value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()

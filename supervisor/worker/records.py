@@ -11,6 +11,7 @@ from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
@@ -78,6 +79,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    value: ValueReported | None = None
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -219,6 +221,8 @@ def finish_tick(
                 why=ending.why,
             )
         )
+        if ending.value is not None:
+            journal.add(ending.value)
         if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
             _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
         if ending.handoff_note is not None:

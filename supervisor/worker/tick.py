@@ -18,7 +18,9 @@ from supervisor.errors import (
     text_of,
 )
 from supervisor.events.log import Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
+from supervisor.governance.worth import value_of
 from supervisor.outcome import WORKER_OUTCOMES, Outcome
 from supervisor.worker.context import Context
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -230,4 +232,13 @@ def _ending(
         why=storable(verdict.why)[:_WHY_MAX],
         state=verdict.state,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
+        value=_value(plan, ctx, verdict.outcome),
     )
+
+
+def _value(plan: WorkerPlan, ctx: Context, outcome: Outcome) -> ValueReported | None:
+    # A tick that failed, crashed, hung or was refused has saved nobody anything, whatever it said.
+    if outcome not in (Outcome.OK, Outcome.NOOP):
+        return None
+    is_ok = outcome is Outcome.OK
+    return value_of(plan.value, ctx.saved_by_now, worker=plan.name, tick=ctx.tick, is_ok=is_ok)

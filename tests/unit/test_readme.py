@@ -20,7 +20,7 @@ from supervisor.agents import git
 from supervisor.cli import main, stop
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.parser import Parser
-from supervisor.config import alert_sections, policy_sections, sections
+from supervisor.config import alert_sections, model_sections, policy_sections, sections
 from supervisor.errors import SupervisorError
 from supervisor.events.kinds import KINDS
 from supervisor.governance.health import Health
@@ -50,7 +50,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,
+    "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
+    "`[models]`": model_sections.ModelsSection,
+    "`[models.actions]`": model_sections.ActionTiersSection,
+    "`[[models.rule]]`": model_sections.ModelRuleSection,
+    "`[[models.override]]`": model_sections.ModelOverrideSection,
+    "`[[token_budget]]`": model_sections.TokenBudgetSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
     "`condition`": policy_sections.ConditionSection,
@@ -211,7 +217,7 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
             return "none"
         case str():
             return f'`"{default}"`'
-        case bool() | ("*",):
+        case bool() | (str(), *_):
             return f"`{msgspec.json.encode(default).decode()}`"
         case int() | float():
             return f"`{default}`"
