@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         InputRefused,
         KillSwitchEngaged,
         ModelAccessDenied,
+        OutputRejected,
         PriceUnknown,
         ProviderFailed,
         Refusal,
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
         ModelRule,
         ModelTier,
     )
+    from supervisor.governance.outputs import Output
     from supervisor.governance.token_budgets import TokenBudgetConfig
     from supervisor.governance.token_tracker import TokenBudgetTracker
     from supervisor.identity import Identity
     from supervisor.outcome import Outcome
     from supervisor.outside import open_tracker
     from supervisor.worker.context import Context
+    from supervisor.worker.wake_gate import Glance
 
 __version__ = "0.1.0"
 
@@ -44,6 +47,7 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "Glance",
     "HttpFailed",
     "Identity",
     "InputRefused",
@@ -54,6 +58,8 @@ __all__ = [
     "ModelRule",
     "ModelTier",
     "Outcome",
+    "Output",
+    "OutputRejected",
     "PriceUnknown",
     "ProviderFailed",
     "Refusal",
@@ -70,12 +76,14 @@ __all__ = [
 _GOVERNOR = "supervisor.governance.model_governor"
 _HOMES = {
     "Context": "supervisor.worker.context",
+    "Glance": "supervisor.worker.wake_gate",
     "Identity": "supervisor.identity",
     "ModelGovernor": _GOVERNOR,
     "ModelList": _GOVERNOR,
     "ModelRule": _GOVERNOR,
     "ModelTier": _GOVERNOR,
     "Outcome": "supervisor.outcome",
+    "Output": "supervisor.governance.outputs",
     "TokenBudgetConfig": "supervisor.governance.token_budgets",
     "TokenBudgetTracker": "supervisor.governance.token_tracker",
     "open_tracker": "supervisor.outside",

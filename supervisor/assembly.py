@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-import msgspec
-
-from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
-from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
-from supervisor.hands.rules import HttpRules
-from supervisor.host_rules import parse_host_rule, parse_network
+from supervisor.hands_assembly import build_checks, build_http_rules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
@@ -23,7 +18,7 @@ from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
 from supervisor.supervision import Intensity
 from supervisor.windows import parse_window
-from supervisor.worker.loading import load_function
+from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
 from supervisor.worker.schedule import Cron, Every
@@ -149,6 +144,9 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         name=name,
         function=load_function(name, section.run, folder=loaded.folder),
         schedule=_schedule(section, loaded.timezone),
+        has_work=None
+        if section.has_work is None
+        else load_wake_gate(name, section.has_work, folder=loaded.folder),
         session=SessionPlan(
             worker=name,
             span_s=parse_window(section.window or config.session.window),
@@ -161,20 +159,8 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         options=section.options,
         identity=identity_of(section.identity),
         value=_value(config, section),
-        http=_http_rules(name, section.http),
-    )
-
-
-def _http_rules(worker: str, section: WorkerHttpSection) -> HttpRules:
-    bounds = msgspec.structs.asdict(section)
-    return HttpRules(
-        **bounds
-        | {
-            "worker": worker,
-            "user_agent": section.user_agent or f"acp-supervisor/{__version__}",
-            "allow": tuple(parse_host_rule(text) for text in section.allow),
-            "private": tuple(parse_network(text) for text in section.private),
-        }
+        http=build_http_rules(name, section.http),
+        checks=build_checks(loaded, name),
     )
 
 
@@ -215,7 +201,14 @@ def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
         return Every(section.every_s)
     assert section.cron is not None, "a worker without a schedule is refused"
     zone = ZoneInfo(section.timezone) if section.timezone else timezone
-    return Cron(section.cron, zone)
+    return Cron(
+        section.cron,
+        zone,
+        missed=section.missed,
+        lateness_max_s=section.lateness_max_s,
+        overlap=section.overlap,
+        jitter_s=section.jitter_s,
+    )
 
 
 def build_intensity(config: Config) -> Intensity:

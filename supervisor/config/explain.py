@@ -40,6 +40,7 @@ from supervisor.config.sections import (
     SupervisorSection,
     ValueSection,
     WorkerHttpSection,
+    WorkerOutputSection,
     WorkerSection,
 )
 from supervisor.errors import ConfigError
@@ -72,6 +73,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 #: Tables inside a worker's.
 _OF_WORKER: dict[str, type[msgspec.Struct]] = {
     "http": WorkerHttpSection,
+    "output": WorkerOutputSection,
     "identity": IdentitySection,
 }
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")

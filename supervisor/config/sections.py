@@ -117,6 +117,8 @@ class WorkerHttpSection(_Section, frozen=True, kw_only=True):
 
     allow: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    publish_methods: tuple[str, ...] = ()
     robots: bool = True
     user_agent: str = ""
     host_every_s: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
@@ -130,6 +132,20 @@ class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     requests_max: Positive = 1_000
 
 
+class WorkerOutputSection(_Section, frozen=True, kw_only=True):
+    """[worker.NAME.output]: what is asked of what it hands over, before any of it is published."""
+
+    checks: tuple[str, ...] = ()
+    duplicates_among: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
+    count_expected: Positive | None = None
+    count_ratio_max: Annotated[float, Meta(ge=1, le=1_000)] = 1.5
+    age_max_s: Seconds | None = None
+    size_max_bytes: Positive = 100_000
+    schema: str = ""
+    outputs_max: Positive = 1_000
+    drafts_keep: Positive = 20
+
+
 class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
@@ -137,6 +153,11 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     every_s: Seconds | None = None
     cron: str | None = None
     timezone: str | None = None
+    missed: Literal["skip", "once", "all"] = "skip"
+    lateness_max_s: Seconds = 3_600.0
+    overlap: Literal["skip", "queue", "cancel"] = "skip"
+    jitter_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    has_work: str | None = None
     model: str | None = None
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
@@ -146,6 +167,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
+    output: WorkerOutputSection = WorkerOutputSection()
 
 
 class DrillsSection(_Section, frozen=True, kw_only=True):

@@ -10,12 +10,14 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
+from supervisor.events.hands_kinds import GuardrailOutput
 from supervisor.events.log import Journal, Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.executions import fail_forfeited
+from supervisor.governance.outputs import Remembered, remember_outputs
 from supervisor.governance.rotation import (
     SYSTEM,
     SessionPlan,
@@ -29,11 +31,15 @@ from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+from supervisor.worker.occurrences import Claim, take
 from supervisor.worker.placing import HoldEnd, write_ends
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker that wants to tick; `is_called` says that one of its tickets was decided."""
+    """A worker that wants to tick; `is_called` says that one of its tickets was decided.
+
+    `claim` is the occurrence of its schedule that it ticks for, None where it ticks for none.
+    """
 
     boot_id: str
     session: SessionPlan
@@ -42,6 +48,7 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_free: bool
     identity: Identity = NOBODY
     is_called: bool = False
+    claim: Claim | None = None
 
     @property
     def worker(self) -> str:
@@ -66,8 +73,15 @@ class Skipped:
     refusal: Refusal
 
 
+class TakenElsewhere(msgspec.Struct, frozen=True):
+    """The occurrence was taken before, by this daemon or by another: there is no tick."""
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tick ended; `state` is None where it is not to be kept."""
+    """How a tick ended; `state` is None where it is not to be kept.
+
+    `published` are its outputs that left, `rejection` is why none did.
+    """
 
     worker: str
     tick: int
@@ -79,6 +93,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    published: tuple[Remembered, ...] = ()
+    remembered_max: int = 0
+    rejection: GuardrailOutput | None = None
     value: ValueReported | None = None
 
 
@@ -97,8 +114,15 @@ class _Worker(msgspec.Struct, frozen=True):
     state: str
 
 
-def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started | Skipped:
-    """Pass the gates in order, rotate the session if it is due, and record what came of it."""
+def begin_tick(
+    tx: Transaction, request: TickRequest, origin: Origin
+) -> Started | Skipped | TakenElsewhere:
+    """Pass the gates in order, rotate the session if it is due, and record what came of it.
+
+    The occurrence for which it ticks is taken in the same transaction, also where a gate refuses.
+    """
+    if request.claim is not None and not take(tx, request.worker, request.claim):
+        return TakenElsewhere()
     situation = gates.look(tx, worker=request.worker, now=origin.at)
     # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
     refusal = gates.kill_switch(situation)
@@ -132,7 +156,8 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
     )
     with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
         let_probe_through(tx, journal, situation.breaker)
-        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
+        due_at = request.claim.due if request.claim else 0
+        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick, due_at=due_at))
     if request.is_called:
         tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
     return Started(tick=tick, session=situation.session, state=numbered.state)
@@ -211,6 +236,7 @@ def finish_tick(
             now=now,
         )
         assert progressed is not None, f"worker {ending.worker} is not registered"
+        _record_outputs(tx, journal, ending)
         journal.add(
             kinds.CycleCompleted(
                 worker=ending.worker,
@@ -228,6 +254,19 @@ def finish_tick(
         if ending.handoff_note is not None:
             tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
     return True
+
+
+def _record_outputs(tx: Transaction, journal: Journal, ending: Ending) -> None:
+    if ending.rejection is not None:
+        journal.add(ending.rejection)
+    if ending.published:
+        remember_outputs(
+            tx,
+            ending.worker,
+            ending.published,
+            at=journal.origin.at,
+            rows_max=ending.remembered_max,
+        )
 
 
 def checkpoint_now(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio
 import anyio.lowlevel
@@ -10,6 +11,7 @@ import anyio.lowlevel
 from supervisor.errors import (
     CommandConflict,
     HttpFailed,
+    OutputRejected,
     ProviderFailed,
     Refusal,
     StoreUnavailable,
@@ -23,17 +25,22 @@ from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
 from supervisor.outcome import WORKER_OUTCOMES, Outcome
 from supervisor.worker.context import Context
+from supervisor.worker.occurrences import Claim
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.records import (
     Ending,
     Skipped,
+    TakenElsewhere,
     TickRequest,
     begin_tick,
     finish_tick,
 )
 
 _STORE_RETRY_S = 1.0
+#: Nos, and failures of the world or of what a worker has made: none of them is its crash.
+_OUTSIDE = (Refusal, ProviderFailed, HttpFailed, OutputRejected, StoreUnavailable)
 _WHY_MAX = 500
+_NEXT_IS_DUE = "its next occurrence is due, and overlap = cancel"
 
 
 class WorkerCrashed(Exception):
@@ -42,11 +49,30 @@ class WorkerCrashed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickEnd:
-    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it."""
+    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it.
+
+    `is_elsewhere` says that there was none: its occurrence was taken before.
+    """
 
     outcome: Outcome
     session_id: str | None = None
     refusal: Refusal | None = None
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Why a tick comes: one of the worker's tickets was decided, or an occurrence is due.
+
+    At `cancel_at` it is cancelled, as the next occurrence is due; None for never.
+    """
+
+    is_called: bool = False
+    claim: Claim | None = None
+    cancel_at: datetime | None = None
+
+
+_PLAIN = Occasion()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +85,8 @@ class _Verdict:
     state: str | None = None
 
 
-async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickEnd:
+async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickEnd:
     """Run one tick of the worker through every gate and record its end.
-
-    `is_called` says that it comes because a ticket of the worker was decided.
 
     Raises:
         WorkerCrashed: the worker raised; the tick is recorded as failed.
@@ -70,8 +94,10 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     """
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = _request(kernel, plan, is_called=is_called)
+        request = _request(kernel, plan, occasion)
         begun = await kernel.database.write(begin_tick, request, _now(kernel, plan))
+    if isinstance(begun, TakenElsewhere):
+        return TickEnd(outcome=Outcome.SKIPPED, is_elsewhere=True)
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
@@ -79,17 +105,18 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     began_s = kernel.clock.monotonic()
     verdict = _Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
-        verdict = await _run_worker(kernel, plan, ctx)
+        verdict = await _run_worker(kernel, plan, ctx, occasion)
     finally:
         with anyio.CancelScope(shield=True):
             await ctx.close()
+            ctx.outputs.keep_drafts()
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
+def _request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:
     return TickRequest(
         boot_id=kernel.boot_id,
         session=plan.session,
@@ -97,7 +124,8 @@ def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> Ti
         model=plan.model,
         is_free=kernel.models.is_free(plan.model),
         identity=plan.identity,
-        is_called=is_called,
+        is_called=occasion.is_called,
+        claim=occasion.claim,
     )
 
 
@@ -105,14 +133,21 @@ def _now(kernel: Kernel, plan: WorkerPlan) -> Origin:
     return Origin(at=kernel.clock.now(), actor=f"worker:{plan.name}")
 
 
-async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdict:
+async def _run_worker(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, occasion: Occasion
+) -> _Verdict:
     verdict = _Verdict(outcome=Outcome.CANCELLED)
+    left_s = plan.tick_timeout_s
+    if occasion.cancel_at is not None:
+        left_s = min(left_s, (occasion.cancel_at - kernel.clock.now()).total_seconds())
     with (
-        anyio.move_on_after(plan.tick_timeout_s) as scope,
+        anyio.move_on_after(left_s) as scope,
         kernel.in_flight.register(plan.name, ctx.session.id, scope) as flight,
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
+        if left_s < plan.tick_timeout_s and not flight.stuck_why:
+            return _Verdict(outcome=Outcome.CANCELLED, code="overlap", why=_NEXT_IS_DUE)
         return _timed_out(plan, flight)
     return _killed(flight) or verdict
 
@@ -134,18 +169,29 @@ def _killed(flight: Flight) -> _Verdict | None:
 
 async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
     try:
-        returned = await plan.function(ctx)
+        # Whatever a worker returns, whatever its annotation says.
+        returned: object = await plan.function(ctx)
+        outcome = _outcome(returned)
+        if outcome is not None:
+            # While the tick still runs: a kill and the timeout reach what is sent now.
+            await ctx.outputs.conclude(outcome)
     except BaseException as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
         # Where the tick is being cancelled, this raises again; a CancelledError that a worker
         # has from somewhere else, or a SystemExit, is its crash and nobody else's.
         await anyio.lowlevel.checkpoint_if_cancelled()
         return _raised(error)
-    # Whatever a worker returns, whatever its annotation says.
-    outcome: object = Outcome.OK if returned is None else returned
-    if not isinstance(outcome, str) or outcome not in WORKER_OUTCOMES:
+    if outcome is None:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
         return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
-    return _with_state(Outcome(outcome), ctx)
+    return _with_state(outcome, ctx)
+
+
+def _outcome(returned: object) -> Outcome | None:
+    if returned is None:
+        return Outcome.OK
+    if isinstance(returned, str) and returned in WORKER_OUTCOMES:
+        return Outcome(returned)
+    return None
 
 
 def _raised(error: BaseException) -> _Verdict:
@@ -161,7 +207,7 @@ def _raised(error: BaseException) -> _Verdict:
 
 def _expected(error: BaseException) -> SupervisorError | None:
     """Return the refusal or outside failure that `error` is, or is a group of nothing but."""
-    if isinstance(error, Refusal | ProviderFailed | HttpFailed | StoreUnavailable):
+    if isinstance(error, _OUTSIDE):
         return error
     if not isinstance(error, BaseExceptionGroup):
         return None
@@ -231,6 +277,9 @@ def _ending(
         code=verdict.code,
         why=storable(verdict.why)[:_WHY_MAX],
         state=verdict.state,
+        published=tuple(ctx.outputs.published),
+        remembered_max=ctx.outputs.remembered_max,
+        rejection=ctx.outputs.event,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
         value=_value(plan, ctx, verdict.outcome),
     )

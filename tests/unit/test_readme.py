@@ -57,6 +57,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[[models.rule]]`": model_sections.ModelRuleSection,
     "`[[models.override]]`": model_sections.ModelOverrideSection,
     "`[[token_budget]]`": model_sections.TokenBudgetSection,
+    "`[worker.NAME.output]`": sections.WorkerOutputSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
     "`condition`": policy_sections.ConditionSection,
