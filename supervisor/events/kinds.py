@@ -332,14 +332,6 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
     conversation: str = ""
 
 
-class HoldJoined(Event, frozen=True, kw_only=True):
-    """A hold that was placed before also counts on an account whose limit came later."""
-
-    kind = "hold_joined"
-    hold: str
-    account: str
-
-
 class HoldSettled(Event, frozen=True, kw_only=True):
     """A call's actual cost was recorded, and the rest of its hold returned."""
 

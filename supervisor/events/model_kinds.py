@@ -1,4 +1,4 @@
-"""Events of which models are used on whose behalf, and of usage that others report."""
+"""Events of who uses which model, and of what of it counts where."""
 
 from __future__ import annotations
 
@@ -37,3 +37,11 @@ class TokenUsageRecorded(Event, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost: int
+
+
+class HoldJoined(Event, frozen=True, kw_only=True):
+    """A hold that was placed before also counts on an account whose limit came later."""
+
+    kind = "hold_joined"
+    hold: str
+    account: str

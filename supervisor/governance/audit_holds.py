@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import msgspec
 
-from supervisor.events import kinds
+from supervisor.events import kinds, model_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_accounts import AccountAudit
@@ -95,7 +95,7 @@ class HoldAudit:
     #: The kinds of events that it is to be told of.
     FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
         kinds.HoldPlaced,
-        kinds.HoldJoined,
+        model_kinds.HoldJoined,
         kinds.HoldSettled,
         kinds.HoldForfeited,
         kinds.HoldReleased,
@@ -127,7 +127,7 @@ class HoldAudit:
         match event:
             case kinds.HoldPlaced():
                 self._place(row, event)
-            case kinds.HoldJoined():
+            case model_kinds.HoldJoined():
                 self._join(row, event)
             case kinds.HoldSettled():
                 self._end(row, event.hold, HoldStatus.SETTLED, _amounts(event))
@@ -160,7 +160,7 @@ class HoldAudit:
         for account_id, unit in hold.accounts:
             self._accounts.move(row, account_id, held=hold.held.of(unit), settled=0)
 
-    def _join(self, row: EventRow, event: kinds.HoldJoined) -> None:
+    def _join(self, row: EventRow, event: model_kinds.HoldJoined) -> None:
         """Put a hold on one more account; a forfeited one is in what that was opened with."""
         for holds in (self._open, self._forfeited):
             hold = holds.get(event.hold)

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from supervisor.clock import from_us, to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, model_kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets, Unit
 from supervisor.ledger.gaps import with_gaps
@@ -175,7 +175,7 @@ def _join(tx: Transaction, journal: Journal, key: AccountKey, used: _Used) -> No
     """Let the account follow what becomes of the holds that were placed before its limit stood."""
     for hold in used.joining:
         tx.run("ledger.join_account", id=hold.id, account_ids=with_id(hold.account_ids, key.id))
-        journal.add(kinds.HoldJoined(hold=hold.id, account=key.id))
+        journal.add(model_kinds.HoldJoined(hold=hold.id, account=key.id))
 
 
 def _note_overrun(journal: Journal, account_id: str, overrun: int) -> None:
