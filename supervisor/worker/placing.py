@@ -75,10 +75,7 @@ def place(
     access = bid.access if bid is not None else None
     if access is not None:
         situation = msgspec.structs.replace(situation, access=access)
-    session = situation.session
-    is_its_own = session is not None and session.id == request.session_id
-    head = session.head if session is not None and is_its_own else None
-    with Journal(tx, request.session_id, origin, head) as journal:
+    with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
