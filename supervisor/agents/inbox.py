@@ -75,8 +75,8 @@ def read_letter(letter_id: str, file: Path) -> Letter | None:
     except OSError:
         return None
     name = file.name.encode(errors="replace").decode(errors="replace")
-    parsed = message_from_bytes(raw, policy=policy.default)
-    if not isinstance(parsed, EmailMessage) or not (parsed["From"] or parsed["Subject"]):
+    parsed: EmailMessage = message_from_bytes(raw, policy=policy.default)
+    if not (parsed["From"] or parsed["Subject"]):
         return Letter(
             id=letter_id,
             name=name,
