@@ -70,6 +70,7 @@ class Scorecards(msgspec.Struct, frozen=True, kw_only=True):
 class _Session(msgspec.Struct, frozen=True):
     id: str
     worker: str
+    window_start: int
     window_end: int
     opened_at: int
     closed_at: int | None
@@ -173,7 +174,7 @@ def _sessions(
             "scorecard.session_before",
             _Session,
             worker=session.worker,
-            opened_at=session.opened_at,
+            window_start=session.window_start,
         )
         for one in (before, session):
             if one is not None and one.id not in folded:

@@ -24,7 +24,7 @@ ORDER BY position LIMIT 1
 
 -- Without a worker's name: of all workers, and not of the daemon itself.
 -- name: newest_sessions
-SELECT id, worker, window_end, opened_at, closed_at FROM sessions
+SELECT id, worker, window_start, window_end, opened_at, closed_at FROM sessions
 WHERE worker = :worker OR (:worker IS NULL AND worker <> :system)
 ORDER BY opened_at DESC, id DESC
 LIMIT :rows_max
@@ -33,7 +33,7 @@ LIMIT :rows_max
 SELECT id AS key FROM sessions WHERE opened_at < :at LIMIT 1
 
 -- name: session_before
-SELECT id, worker, window_end, opened_at, closed_at FROM sessions
-WHERE worker = :worker AND opened_at < :opened_at
-ORDER BY opened_at DESC
+SELECT id, worker, window_start, window_end, opened_at, closed_at FROM sessions
+WHERE worker = :worker AND window_start < :window_start
+ORDER BY window_start DESC
 LIMIT 1
