@@ -1,4 +1,4 @@
-"""The kinds of events of restores, drills, refused rollbacks and a clock that was put right."""
+"""The kinds of events of restores, drills, retention, refused rollbacks and a clock put right."""
 
 from __future__ import annotations
 
@@ -77,3 +77,19 @@ class DrillFailed(Event, frozen=True, kw_only=True):
     drill: str
     id: str
     why: str
+
+
+class WindowsRetired(Event, frozen=True, kw_only=True):
+    """Closed windows were exported to a durable file, proved, and are pruned from here on.
+
+    `sha256` is the file's, `base_sha256` the seal of the sums that stay of them and of those of
+    the exports before.
+    """
+
+    kind = "windows_retired"
+    number: int
+    file: str
+    sha256: str
+    base_sha256: str
+    sessions: int
+    events: int

@@ -115,7 +115,23 @@ def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: date
         model=name if kind == "model" else None,
         session_id=session_id,
     )
-    return with_gaps(tx, key, began_us, 0 if used is None else used.of(key.unit))
+    amount = 0 if used is None else used.of(key.unit)
+    if session_id is None:
+        amount += _retired_since(tx, key, began_us)
+    return with_gaps(tx, key, began_us, amount)
+
+
+def _retired_since(tx: Transaction, key: AccountKey, began_us: int) -> int:
+    """Return what was used of the period by holds that are exported and gone."""
+    kind, _, name = key.scope.partition(":")
+    used = tx.row(
+        "retention.usage_since",
+        Amounts,
+        since=began_us,
+        worker=name if kind == "worker" else None,
+        model=name if kind == "model" else None,
+    )
+    return 0 if used is None else used.of(key.unit)
 
 
 def _began_at(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:

@@ -37,6 +37,10 @@ class Transaction(Protocol):
         """Yield rows one by one, for results that must not be held in memory."""
         ...
 
+    def copies(self, statement: str, /, **values: Value) -> list[dict[str, Value]]:
+        """Return every row as it is stored, by column name: to be kept elsewhere."""
+        ...
+
     def publish(self, fact: object) -> None:
         """Hand `fact` to the database's listeners once this transaction has committed."""
         ...

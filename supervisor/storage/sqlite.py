@@ -59,6 +59,12 @@ class SqliteTransaction:
         for found in cursor:
             yield parse(_columns(text, cursor), found, into)
 
+    def copies(self, statement: str, /, **values: Value) -> list[dict[str, Value]]:
+        text = self._statements[statement]
+        cursor = self._connection.execute(text, values)
+        columns = _columns(text, cursor)
+        return [dict(zip(columns, found, strict=True)) for found in cursor.fetchall()]
+
     def publish(self, fact: object) -> None:
         self.published.append(fact)
 
