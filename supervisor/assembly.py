@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import msgspec
+
+from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
+from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
+from supervisor.hands.rules import HttpRules
+from supervisor.host_rules import parse_host_rule, parse_network
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
+from supervisor.maintenance.retention_duty import RetentionPlan
 from supervisor.money import limit_micro_usd
 from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
@@ -149,6 +156,20 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        http=_http_rules(name, section.http),
+    )
+
+
+def _http_rules(worker: str, section: WorkerHttpSection) -> HttpRules:
+    bounds = msgspec.structs.asdict(section)
+    return HttpRules(
+        **bounds
+        | {
+            "worker": worker,
+            "user_agent": section.user_agent or f"acp-supervisor/{__version__}",
+            "allow": tuple(parse_host_rule(text) for text in section.allow),
+            "private": tuple(parse_network(text) for text in section.private),
+        }
     )
 
 
@@ -181,6 +202,18 @@ def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
     assert section.cron is not None, "a worker without a schedule is refused"
     zone = ZoneInfo(section.timezone) if section.timezone else timezone
     return Cron(section.cron, zone)
+
+
+def build_retention(loaded: Loaded) -> RetentionPlan:
+    """Return how long closed windows stay, and where they go."""
+    section = loaded.config.retention
+    return RetentionPlan(
+        keep_days=section.keep_days,
+        checkpoints_kept=section.checkpoints_keep,
+        folder=loaded.state_dir / section.folder,
+        timezone=loaded.timezone,
+        version=__version__,
+    )
 
 
 def build_intensity(config: Config) -> Intensity:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from supervisor.events import kinds
+from supervisor.events import hands_kinds, kinds, retention_kinds
 from supervisor.events.log import Recorded
 from supervisor.governance.breakers import BreakerState
 from supervisor.money import to_usd
@@ -85,6 +85,7 @@ class Metrics:
         self._add_refused_writes(registry)
         self._add_calls(registry)
         self._add_drills(registry)
+        self._retired = counter("retired_events", "Events that were exported, and pruned since.")
 
     def _add_refused_writes(self, registry: CollectorRegistry) -> None:
         self.write_failures = Counter(
@@ -139,7 +140,7 @@ class Metrics:
             case kinds.CycleCompleted():
                 self._ticks(event.worker, event.outcome).inc()
                 self._tick_duration(event.worker).observe(event.duration_s)
-            case kinds.CallRefused():
+            case kinds.CallRefused() | hands_kinds.GuardrailTool():
                 self._refusals(event.worker, event.code).inc()
             case kinds.CycleSkipped():
                 self._ticks(event.worker, "skipped").inc()
@@ -152,6 +153,8 @@ class Metrics:
                 self._rotations(event.worker).inc()
             case kinds.HoldSettled() | kinds.HoldForfeited() | kinds.HoldReleased():
                 self._count_end(worker, event)
+            case retention_kinds.WindowsRetired(events=events):
+                self._retired().inc(events)
             case _:
                 return
 

@@ -1,4 +1,4 @@
-"""The duties that come round: recovery each minute, the sweep of approvals, and drills."""
+"""The duties that come round: recovery, stuck ticks, approvals' sweep, drills, retention."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 import msgspec
 
-from supervisor.assembly import build_canary
+from supervisor.assembly import build_canary, build_retention
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.retention_duty import RetentionDuty
+from supervisor.maintenance.stuck_watch import StuckWatch
+from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
@@ -37,16 +40,34 @@ class Upkeep:
         self._loaded = loaded
         self._peers = peers
         self._metrics = metrics
-        self.approvals = ApprovalSweep(kernel.database, kernel.clock, kernel.log, loaded, call)
+        rehearsal = SweepRehearsal(
+            kernel.database, kernel.clock, boot_id=kernel.boot_id, timezone=loaded().timezone
+        )
+        self.approvals = ApprovalSweep(
+            kernel.database, kernel.clock, kernel.log, loaded, call, rehearsal.once
+        )
+        self._stuck = StuckWatch(
+            kernel.database,
+            kernel.in_flight,
+            kernel.clock,
+            kernel.log,
+            stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
+            on_stuck=lambda: metrics.show_recovery(stuck=1),
+        )
+        self._retention = RetentionDuty(
+            kernel.database, kernel.clock, kernel.log, lambda: build_retention(loaded())
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
         return {
             "recovery": self._recover_on_schedule,
+            "stuck-ticks": self._stuck.run,
             "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
+            "retention": self._retention.run,
         }
 
     def wake(self) -> None:

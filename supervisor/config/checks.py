@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from supervisor.config.explain import did_you_mean
+from supervisor.config.hands_checks import check_http
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -171,7 +172,12 @@ class _Checker:
     def drills(self, config: Config) -> None:
         drills = config.drills
         fix = 'write a span such as "7d", or a cron expression such as "0 9 * * 1"'
-        for key, schedule in (("drills.kill", drills.kill), ("drills.restore", drills.restore)):
+        schedules = {
+            "drills.kill": drills.kill,
+            "drills.approvals": drills.approvals,
+            "drills.restore": drills.restore,
+        }
+        for key, schedule in schedules.items():
             if schedule and span_of(schedule) is None:
                 self._try(key, schedule, _cron, fix)
         if drills.restore and config.supervisor.database.startswith("postgres"):
@@ -212,6 +218,7 @@ class _Checker:
             self.window(f"{key}.window", worker.window)
         if worker.model is not None:
             self._model(f"{key}.model", worker.model, worker.model, config)
+        check_http(f"{key}.http", worker.http, self.fail)
 
     def _named(self, key: str, name: str) -> None:
         if name == _CANARY and key.startswith("worker."):

@@ -27,9 +27,11 @@ from supervisor.config.sections import (
     LogSection,
     PriceTable,
     ProviderSection,
+    RetentionSection,
     SessionSection,
     SpendSection,
     SupervisorSection,
+    WorkerHttpSection,
     WorkerSection,
 )
 from supervisor.errors import ConfigError
@@ -43,6 +45,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "http": HttpSection,
     "log": LogSection,
     "drills": DrillsSection,
+    "retention": RetentionSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
     "policy": PolicySection,
@@ -53,6 +56,8 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "policy.action": ActionSection,
     "policy.evaluator": EvaluatorSection,
 }
+#: Tables inside a worker's.
+_OF_WORKER: dict[str, type[msgspec.Struct]] = {"http": WorkerHttpSection}
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
@@ -128,6 +133,9 @@ def _section(under: str, place: str) -> type[msgspec.Struct]:
     """Return the section that the table at `place`, below `under`, is of."""
     if place == ".price":
         return PriceTable
+    inside = re.split(r"[.\[]", place.lstrip("."))[0]
+    if under.startswith("worker.") and inside in _OF_WORKER:
+        return _OF_WORKER[inside]
     names = re.split(r"[.\[]", f"{under}{place}".lstrip("."))
     for length in range(len(names), 0, -1):
         section = _SECTIONS.get(".".join(names[:length]))

@@ -22,6 +22,7 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
     kill_latency_s: Seconds = 1.0
     heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
     heartbeat_ping_url: str = ""
+    stuck_after_s: Seconds = 900.0
     loop_block_warn_s: Seconds = 1.0
     loop_block_abort_s: Seconds = 20.0
     rss_max_mb: Positive = 768
@@ -103,6 +104,24 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class WorkerHttpSection(_Section, frozen=True, kw_only=True):
+    """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
+
+    allow: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    robots: bool = True
+    user_agent: str = ""
+    host_every_s: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
+    connect_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 30.0
+    total_timeout_s: Seconds = 60.0
+    body_max_bytes: Positive = 10_000_000
+    redirects_max: Annotated[int, Meta(ge=0, le=50)] = 5
+    attempts_max: Annotated[int, Meta(ge=1, le=20)] = 3
+    retry_after_max_s: Seconds = 60.0
+    requests_max: Positive = 1_000
+
+
 class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
@@ -115,14 +134,24 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     window: str | None = None
     checkpoint_every: Positive | None = None
     options: Mapping[str, object] = {}
+    http: WorkerHttpSection = WorkerHttpSection()
 
 
 class DrillsSection(_Section, frozen=True, kw_only=True):
     """[drills]: which rehearsals the daemon holds by itself, and what it kills in them."""
 
     kill: str = ""
+    approvals: str = ""
     restore: str = ""
     canary: str = "supervisor.agents.canary:run"
+
+
+class RetentionSection(_Section, frozen=True, kw_only=True):
+    """[retention]: how long what is over stays in the store; `keep_days` of 0 keeps everything."""
+
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 35
+    checkpoints_keep: Positive = 50
+    folder: str = "exports"
 
 
 class Config(_Section, frozen=True, kw_only=True):
@@ -135,6 +164,7 @@ class Config(_Section, frozen=True, kw_only=True):
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
     drills: DrillsSection = DrillsSection()
+    retention: RetentionSection = RetentionSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()

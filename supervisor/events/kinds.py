@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
     approval_kinds,
+    hands_kinds,
+    retention_kinds,
     upkeep_kinds,
 )
 from supervisor.events.event import Event

@@ -1,8 +1,18 @@
-"""The kinds of events of restores, drills, retention, refused rollbacks and a clock put right."""
+"""The kinds of events of upkeep: stuck sessions, restores, drills, rollbacks, a clock put right."""
 
 from __future__ import annotations
 
 from supervisor.events.event import Event
+
+
+class SessionStuck(Event, frozen=True, kw_only=True):
+    """A session had no event for `idle_s` while its tick ran: the tick is cancelled."""
+
+    kind = "session_stuck"
+    worker: str
+    tick: int
+    idle_s: float
+    stuck_after_s: float
 
 
 class RollbackRequested(Event, frozen=True, kw_only=True):
@@ -77,19 +87,3 @@ class DrillFailed(Event, frozen=True, kw_only=True):
     drill: str
     id: str
     why: str
-
-
-class WindowsRetired(Event, frozen=True, kw_only=True):
-    """Closed windows were exported to a durable file, proved, and are pruned from here on.
-
-    `sha256` is the file's, `base_sha256` the seal of the sums that stay of them and of those of
-    the exports before.
-    """
-
-    kind = "windows_retired"
-    number: int
-    file: str
-    sha256: str
-    base_sha256: str
-    sessions: int
-    events: int

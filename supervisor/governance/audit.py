@@ -18,8 +18,8 @@ from supervisor.governance.audit_holds import HoldAudit
 from supervisor.governance.audit_proposals import ProposalAudit
 from supervisor.governance.audit_states import StateAudit
 from supervisor.governance.audit_ticks import TickAudit
-from supervisor.governance.bases import Bases, WorkerBase, read_bases
 from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, damage_text, sound_rows
+from supervisor.governance.sums import Sums, WorkerSum, read_sums
 from supervisor.storage.database import Transaction
 
 __all__ = ["AuditReport", "Finding", "audit"]
@@ -84,14 +84,14 @@ class Replay:
     def __init__(self, tx: Transaction, *, is_export: bool = False) -> None:
         self._tx = tx
         self._findings = findings = Findings()
-        bases = read_bases(tx)
-        self._chains = ChainAudit(tx, findings, bases)
-        self._accounts = AccountAudit(tx, findings, bases)
+        sums = read_sums(tx)
+        self._chains = ChainAudit(tx, findings, sums)
+        self._accounts = AccountAudit(tx, findings, sums)
         self._holds = HoldAudit(tx, findings, self._accounts)
-        self._ticks = TickAudit(tx, findings, bases)
-        self._states = StateAudit(tx, findings, bases)
+        self._ticks = TickAudit(tx, findings, sums)
+        self._states = StateAudit(tx, findings, sums)
         self._proposals = ProposalAudit(tx, findings)
-        self._exports = None if is_export else ExportAudit(findings, bases)
+        self._exports = None if is_export else ExportAudit(findings, sums)
         self._events = 0
 
     def read(self) -> None:
@@ -117,13 +117,13 @@ class Replay:
                     follow(row, event)
         reader.name_damage()
 
-    def carried(self) -> Bases:
+    def carried(self) -> Sums:
         """Return what the events read, and what was there before them, add up to."""
         ticks, sessions = self._ticks.carried(), self._chains.carried()
-        return Bases(
+        return Sums(
             accounts=self._accounts.carried(),
             workers={
-                worker: WorkerBase(
+                worker: WorkerSum(
                     worker=worker,
                     last_tick=ticks.get(worker, 0),
                     last_session=sessions.get(worker, ""),

@@ -12,8 +12,8 @@ from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.bases import AccountBase, Bases
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.governance.sums import AccountSum, Sums
 from supervisor.storage.database import Transaction
 
 
@@ -48,26 +48,26 @@ class AccountAudit:
         kinds.AccountOverrun,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings, bases: Bases) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
-        self._until = bases.until
+        self._until = sums.until
         self._balances = {
-            base.id: _Balance(
-                limit_amount=base.limit_amount,
-                settled=base.settled,
-                held=base.held,
-                overrun=base.overrun,
-                limit_at=base.limit_at,
+            total.id: _Balance(
+                limit_amount=total.limit_amount,
+                settled=total.settled,
+                held=total.held,
+                overrun=total.overrun,
+                limit_at=total.limit_at,
             )
-            for base in bases.accounts.values()
+            for total in sums.accounts.values()
         }
         self.accounts = 0
 
-    def carried(self) -> dict[str, AccountBase]:
+    def carried(self) -> dict[str, AccountSum]:
         """Return what the events read so far add up to, with what was there before them."""
         return {
-            name: AccountBase(
+            name: AccountSum(
                 id=name,
                 limit_amount=balance.limit_amount,
                 limit_at=balance.limit_at,

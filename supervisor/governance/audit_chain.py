@@ -9,9 +9,9 @@ from supervisor.events.counters import Counters, Summary
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow, chain_row
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.bases import Bases
 from supervisor.governance.session import SessionStatus
 from supervisor.governance.sound_rows import TextKey, damage_text
+from supervisor.governance.sums import Sums
 from supervisor.storage.database import Transaction
 
 
@@ -79,14 +79,14 @@ class ChainAudit:
     others only the names of each worker's latest two.
     """
 
-    def __init__(self, tx: Transaction, findings: Findings, bases: Bases) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._open: dict[str, _Chain] = {}
         self._latest = {
-            base.worker: ("", base.last_session)
-            for base in bases.workers.values()
-            if base.last_session
+            total.worker: ("", total.last_session)
+            for total in sums.workers.values()
+            if total.last_session
         }
         self.sessions = 0
 

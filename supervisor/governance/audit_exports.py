@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
-from supervisor.events.upkeep_kinds import WindowsRetired
+from supervisor.events.retention_kinds import WindowsRetired
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.bases import Bases
+from supervisor.governance.sums import Sums
 
 
 class ExportAudit:
@@ -17,9 +17,9 @@ class ExportAudit:
     #: The kinds of events that it is to be told of.
     FOLLOWS: ClassVar[tuple[type[Event], ...]] = (WindowsRetired,)
 
-    def __init__(self, findings: Findings, bases: Bases) -> None:
+    def __init__(self, findings: Findings, sums: Sums) -> None:
         self._findings = findings
-        self._bases = bases
+        self._sums = sums
         self._last: WindowsRetired | None = None
 
     def add(self, row: EventRow, event: Event) -> None:
@@ -30,22 +30,22 @@ class ExportAudit:
 
     def finish(self) -> None:
         """Compare the sums with their seal, in the row and in the event."""
-        export, event = self._bases.export, self._last
+        export, event = self._sums.export, self._last
         if export is None:
             if event is not None:
                 self._findings.add(f"export {event.number}", "has an event but no row")
-            if self._bases.accounts or self._bases.workers or self._bases.states:
-                self._findings.add("bases", "are there, and no export that has left them")
+            if self._sums.accounts or self._sums.workers or self._sums.states:
+                self._findings.add("sums", "are there, and no export that has left them")
             return
         subject = f"export {export.number}"
-        if self._bases.sha256 != export.base_sha256:
+        if self._sums.sha256 != export.sums_sha256:
             self._findings.add(subject, "what it has left is not as it was sealed")
         if event is None:
             self._findings.add(subject, "has a row, but no event tells of it")
-        elif (event.number, event.sha256, event.base_sha256) != (
+        elif (event.number, event.sha256, event.sums_sha256) != (
             export.number,
             export.sha256,
-            export.base_sha256,
+            export.sums_sha256,
         ):
             what = f"its row is not what the event of export {event.number} says"
             self._findings.add(subject, what)

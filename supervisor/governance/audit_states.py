@@ -12,9 +12,9 @@ from supervisor.events import approval_kinds, kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.bases import Bases, StateBase
 from supervisor.governance.breakers import BreakerState
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.governance.sums import StateSum, Sums
 from supervisor.storage.database import Transaction
 
 _QUARTER_US = 900_000_000
@@ -85,7 +85,7 @@ class StateAudit:
         approval_kinds.ApprovalDenied,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings, bases: Bases) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._latches: dict[str, bool] = {}
@@ -94,29 +94,29 @@ class StateAudit:
         # The position of the latest event of each: below the last export's end they may not come
         # in order, and those before its cut have lost their commands.
         self._moved_at: dict[str, int] = {}
-        self._cut_at = bases.cut_at
-        for base in bases.states.values():
-            self._resume(base)
+        self._cut_at = sums.cut_at
+        for total in sums.states.values():
+            self._resume(total)
 
-    def _resume(self, base: StateBase) -> None:
-        what, _, name = base.subject.partition(" ")
-        self._moved_at[base.subject] = base.at_position
+    def _resume(self, total: StateSum) -> None:
+        what, _, name = total.subject.partition(" ")
+        self._moved_at[total.subject] = total.at_position
         match what:
             case "kill":
-                self._latches[name] = base.state == "engaged"
+                self._latches[name] = total.state == "engaged"
             case "breaker":
-                self._breakers[name] = BreakerState(base.state)
+                self._breakers[name] = BreakerState(total.state)
             case _:
-                self._reset_from = int(base.state)
+                self._reset_from = int(total.state)
 
-    def carried(self) -> dict[str, StateBase]:
+    def carried(self) -> dict[str, StateSum]:
         """Return where the events read so far, and those before them, have left everything."""
         states = {f"kill {name}": _latch_text(is_on) for name, is_on in self._latches.items()}
         states |= {f"breaker {name}": str(state) for name, state in self._breakers.items()}
         if self._reset_from:
             states["clock reset"] = str(self._reset_from)
         return {
-            subject: StateBase(
+            subject: StateSum(
                 subject=subject, state=state, at_position=self._moved_at.get(subject, 0)
             )
             for subject, state in states.items()

@@ -13,9 +13,9 @@ from supervisor.events import kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.bases import Bases
 from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.sound_rows import NumberKey, TextKey, damage_text, sound_rows
+from supervisor.governance.sums import Sums
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
 
@@ -83,12 +83,12 @@ class TickAudit:
         kinds.CycleRecovered,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings, bases: Bases) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._running: dict[tuple[str, int], str] = {}
         self._retired = {
-            base.worker: base.last_tick for base in bases.workers.values() if base.last_tick
+            total.worker: total.last_tick for total in sums.workers.values() if total.last_tick
         }
         self._ended = {worker: NumberRuns(last) for worker, last in self._retired.items()}
         self._ahead: dict[tuple[str, int], _StoredTick] = {}

@@ -9,8 +9,8 @@ from supervisor.events import approval_kinds, kinds
 from supervisor.events.event import Event
 from supervisor.events.kinds import KINDS
 from supervisor.events.log import Origin
-from supervisor.governance.bases import Export
 from supervisor.governance.retention import DAY_US
+from supervisor.governance.sums import Export
 from supervisor.storage.database import Transaction, Value
 
 PAGE_ROWS = 200

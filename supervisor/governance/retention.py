@@ -8,17 +8,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.events import upkeep_kinds
+from supervisor.events import retention_kinds
 from supervisor.events.log import Origin
-from supervisor.governance.bases import (
-    AccountBase,
-    Bases,
-    Export,
-    StateBase,
-    WorkerBase,
-    read_bases,
-)
 from supervisor.governance.rotation import SYSTEM, system_journal
+from supervisor.governance.sums import (
+    AccountSum,
+    Export,
+    StateSum,
+    Sums,
+    WorkerSum,
+    read_sums,
+)
 from supervisor.storage.database import Transaction
 
 DAY_US = 86_400_000_000
@@ -52,7 +52,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     bytes: int
     events: int
-    bases: Bases
+    sums: Sums
     staying: frozenset[str] = frozenset()
 
 
@@ -171,23 +171,23 @@ def retire(
         events=sealed.events,
         until=batch.until,
         cut_at=batch.cut_at,
-        base_sha256="",
+        sums_sha256="",
         exported_at=to_us(origin.at),
     )
-    _set_bases(tx, sealed.bases)
-    tx.run("retention.record_export", **_columns(export))
+    _set_sums(tx, sealed.sums)
+    _record(tx, export)
     for session_id in batch.sessions:
         tx.run("retention.retire", session_id=session_id, export=batch.number)
     _drop_accounts(tx, batch.cut_at, sealed.staying)
-    export = msgspec.structs.replace(export, base_sha256=read_bases(tx).sha256)
-    tx.run("retention.seal", number=export.number, base_sha256=export.base_sha256)
+    export = msgspec.structs.replace(export, sums_sha256=read_sums(tx).sha256)
+    tx.run("retention.seal", number=export.number, sums_digest=export.sums_sha256)
     with system_journal(tx, timezone, origin) as journal:
         journal.add(
-            upkeep_kinds.WindowsRetired(
+            retention_kinds.WindowsRetired(
                 number=export.number,
                 file=export.file,
                 sha256=export.sha256,
-                base_sha256=export.base_sha256,
+                sums_sha256=export.sums_sha256,
                 sessions=export.sessions,
                 events=export.events,
             )
@@ -195,49 +195,59 @@ def retire(
     return export
 
 
-def _columns(export: Export) -> dict[str, int | str]:
-    columns = msgspec.structs.asdict(export)
-    del columns["pruned_at"]
-    return columns
+def _record(tx: Transaction, export: Export) -> None:
+    tx.run(
+        "retention.record_export",
+        number=export.number,
+        file=export.file,
+        digest=export.sha256,
+        bytes=export.bytes,
+        sessions=export.sessions,
+        events=export.events,
+        until=export.until,
+        cut_at=export.cut_at,
+        sums_digest=export.sums_sha256,
+        exported_at=export.exported_at,
+    )
 
 
-def _set_bases(tx: Transaction, bases: Bases) -> None:
-    for account in bases.accounts.values():
-        set_account_base(tx, account)
-    for worker in bases.workers.values():
-        set_worker_base(tx, worker)
-    for state in bases.states.values():
-        set_state_base(tx, state)
+def _set_sums(tx: Transaction, sums: Sums) -> None:
+    for account in sums.accounts.values():
+        set_account_sum(tx, account)
+    for worker in sums.workers.values():
+        set_worker_sum(tx, worker)
+    for state in sums.states.values():
+        set_state_sum(tx, state)
 
 
-def set_account_base(tx: Transaction, base: AccountBase) -> None:
+def set_account_sum(tx: Transaction, total: AccountSum) -> None:
     """Keep what an account's retired events add up to."""
-    tx.run("retention.set_account_base", **msgspec.structs.asdict(base))
+    tx.run("retention.set_account_sum", **msgspec.structs.asdict(total))
 
 
-def set_worker_base(tx: Transaction, base: WorkerBase) -> None:
+def set_worker_sum(tx: Transaction, total: WorkerSum) -> None:
     """Keep a worker's last retired tick and session."""
-    tx.run("retention.set_worker_base", **msgspec.structs.asdict(base))
+    tx.run("retention.set_worker_sum", **msgspec.structs.asdict(total))
 
 
-def set_state_base(tx: Transaction, base: StateBase) -> None:
+def set_state_sum(tx: Transaction, total: StateSum) -> None:
     """Keep where retired events have left a kill, a breaker or the clock."""
-    tx.run("retention.set_state_base", **msgspec.structs.asdict(base))
+    tx.run("retention.set_state_sum", **msgspec.structs.asdict(total))
 
 
 def _drop_accounts(tx: Transaction, cut_at: int, staying: Collection[str]) -> None:
     """Drop the accounts that count no more, each only if what is retired is all of its story."""
     in_use = {*staying, *_accounts_in_use(tx, cut_at)}
-    bases = read_bases(tx).accounts
+    sums = read_sums(tx).accounts
     for stored in tx.rows("retention.accounts_over", _Balance, cut_at=cut_at):
-        base = bases[stored.id]
+        total = sums[stored.id]
         is_whole = all(
-            getattr(stored, field) == getattr(base, field)
+            getattr(stored, field) == getattr(total, field)
             for field in ("limit_amount", "settled", "held", "overrun")
         )
         if is_whole and stored.held == 0 and stored.id not in in_use:
             tx.run("retention.drop_account", id=stored.id)
-            tx.run("retention.drop_account_base", id=stored.id)
+            tx.run("retention.drop_account_sum", id=stored.id)
 
 
 def _accounts_in_use(tx: Transaction, cut_at: int) -> set[str]:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -123,6 +124,21 @@ def check_export(path: Path, sha256: str) -> None:
         raise _damaged(path, f"can't be read: {error.strerror}") from error
     if found != sha256:
         raise _damaged(path, f"has the checksum {found}, it was written with {sha256}")
+
+
+def checksum_in_name(path: Path) -> None:
+    """Check a file against the beginning of its checksum, where its name has it.
+
+    Raises:
+        StoreDamaged: it is not the file that got this name, or can't be read.
+    """
+    named = re.fullmatch(r"retired-\d+-([0-9a-f]{12})\.jsonl\.gz", path.name)
+    try:
+        found = _sha256_of(path)
+    except OSError as error:
+        raise _damaged(path, f"can't be read: {error.strerror}") from error
+    if named is not None and not found.startswith(named[1]):
+        raise _damaged(path, f"has the checksum {found}, its name says {named[1]}...")
 
 
 def load_export(path: Path, store: ScratchStore) -> Header:

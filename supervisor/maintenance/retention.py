@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import anyio
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from supervisor.clock import Clock, to_us
-from supervisor.errors import StoreDamaged, StoreUnavailable, SupervisorError
+from supervisor.errors import StoreUnavailable, SupervisorError
 from supervisor.events.log import Origin
-from supervisor.governance.bases import Export
 from supervisor.governance.pruning import Pruned, prune_page
 from supervisor.governance.retention import (
     DAYS_MAX,
@@ -26,26 +22,16 @@ from supervisor.governance.retention import (
     choose_batch,
     retire,
 )
+from supervisor.governance.sums import Export
 from supervisor.maintenance.export_file import check_export, write_export
+from supervisor.maintenance.retention_duty import RetentionPlan
 from supervisor.maintenance.staging import stage
 from supervisor.storage.database import Database
 from supervisor.storage.scratch import ScratchStore
 
-_EVERY_S = 3600.0
-_FIRST_AFTER_S = 60.0
 #: Between two pages of deletions, so that whoever else writes has the store in between.
 _PAUSE_S = 0.005
 _ALL_DAYS = 1_000_000
-
-
-class RetentionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How long closed windows stay, and where they go; `keep_days` of 0 keeps everything."""
-
-    keep_days: int
-    checkpoints_kept: int
-    folder: Path
-    timezone: ZoneInfo
-    version: str
 
 
 class Retained(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +116,8 @@ async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Seal
             staged = await stage(database, batch, scratch)
             if not staged.report.is_clean:
                 raise _refused(batch, staged.report.findings[0].text)
+            if staged.strays:
+                raise _refused(batch, f"{staged.strays} holds that no event has placed")
             write = partial(
                 write_export, plan.folder, scratch, number=batch.number, version=plan.version
             )
@@ -142,7 +130,7 @@ async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Seal
         sha256=written.sha256,
         bytes=written.bytes,
         events=staged.report.events,
-        bases=staged.bases,
+        sums=staged.sums,
         staying=staged.staying,
     )
 
@@ -160,43 +148,15 @@ def _made(folder: Path) -> Path:
 
 
 def _refused(batch: Batch, finding: str) -> ExportRefused:
+    if batch.held_back:
+        return ExportRefused(
+            subject=f"export {batch.number}",
+            what=f"can not be told whole while older windows of {', '.join(batch.held_back)} stay;"
+            f" nothing was pruned. What it lacks first: {finding}",
+            fix="`supervisor sessions --worker NAME` shows what they wait for",
+        )
     return ExportRefused(
         subject=f"export {batch.number}",
         what=f"is not sound and was not made; nothing was pruned. The first finding: {finding}",
         fix="`supervisor audit` says whether the store itself is sound; keep a copy and report it",
     )
-
-
-class RetentionDuty:
-    """The daemon's own: looks every hour whether windows are old enough to go."""
-
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        log: FilteringBoundLogger,
-        plan: Callable[[], RetentionPlan],
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._log = log
-        self._plan = plan
-
-    async def run(self) -> None:
-        """Look until cancelled; what fails is said, and tried again at the next look."""
-        await anyio.sleep(_FIRST_AFTER_S)
-        while True:
-            await self.once()
-            await anyio.sleep(_EVERY_S)
-
-    async def once(self) -> None:
-        """Export and prune what is old enough."""
-        try:
-            done = await retain(self._database, self._plan(), clock=self._clock)
-        except (ExportRefused, StoreUnavailable, StoreDamaged) as error:
-            self._log.error("retention_not_done", error=str(error))
-            return
-        if done.held_back:
-            self._log.warning("retention_held_back", workers=list(done.held_back))
-        if done.pruned != Pruned():
-            self._log.info("pruned", **msgspec.structs.asdict(done.pruned))

@@ -12,8 +12,8 @@ from supervisor.events import approval_kinds, kinds
 from supervisor.events.event import Event
 from supervisor.events.log import EventRow, parse
 from supervisor.governance.audit import AuditReport, Replay
-from supervisor.governance.bases import AccountBase, Bases, Export, WorkerBase, read_bases
 from supervisor.governance.retention import Batch
+from supervisor.governance.sums import AccountSum, Export, Sums, WorkerSum, read_sums
 from supervisor.storage.database import Database, Transaction, Value
 from supervisor.storage.scratch import ScratchStore
 
@@ -23,12 +23,20 @@ Row = dict[str, Value]
 Rows = dict[str, list[Row]]
 
 
-class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch that was copied and audited: what it adds up to, and what the audit found."""
+class _Count(msgspec.Struct, frozen=True):
+    number: int
 
-    bases: Bases
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that was copied and audited: what it adds up to, and what the audit found.
+
+    `staying` are accounts that events name which stay, `strays` how many holds no event has placed.
+    """
+
+    sums: Sums
     report: AuditReport
     staying: frozenset[str]
+    strays: int
 
 
 async def stage(database: Database, batch: Batch, scratch: ScratchStore) -> Staged:
@@ -49,16 +57,24 @@ async def stage(database: Database, batch: Batch, scratch: ScratchStore) -> Stag
             break
         after, rows = page
         await anyio.to_thread.run_sync(_put_all, scratch, rows)
+    holds = 0
     for number in range(0, len(batch.sessions), _PAGE_ROWS):
         ids = batch.sessions[number : number + _PAGE_ROWS]
-        await anyio.to_thread.run_sync(_put_all, scratch, await database.read(_read_sessions, ids))
+        rows, of_page = await database.read(_read_sessions, ids)
+        holds += of_page
+        await anyio.to_thread.run_sync(_put_all, scratch, rows)
     await _stage_commands(database, batch, scratch)
     rows = await database.read(_read_beside, batch, touched)
     await anyio.to_thread.run_sync(_put_all, scratch, rows)
     live = await database.read(_read_live, touched)
     replayed = partial(scratch.read, _replay, scratch, live)
-    bases, report = await anyio.to_thread.run_sync(replayed)
-    return Staged(bases=bases, report=report, staying=frozenset(touched.staying))
+    sums, report = await anyio.to_thread.run_sync(replayed)
+    return Staged(
+        sums=sums,
+        report=report,
+        staying=frozenset(touched.staying),
+        strays=max(holds - report.holds, 0),
+    )
 
 
 def _put_all(scratch: ScratchStore, rows: Rows) -> None:
@@ -153,13 +169,17 @@ def _made_by(tx: Transaction, event: Event) -> Iterable[tuple[str, list[Row]]]:
             return
 
 
-def _read_sessions(tx: Transaction, ids: Collection[str]) -> Rows:
+def _read_sessions(tx: Transaction, ids: Collection[str]) -> tuple[Rows, int]:
+    """Return the rows of sessions, and how many holds they have."""
+    holds = 0
     rows: Rows = {"sessions": [], "session_risks": [], "steers": []}
     for session_id in ids:
         rows["sessions"] += tx.copies("retention.copy_session", id=session_id)
         rows["session_risks"] += tx.copies("retention.copy_risk", session_id=session_id)
         rows["steers"] += tx.copies("retention.copy_steers", session_id=session_id)
-    return rows
+        counted = tx.row("retention.holds_of_session", _Count, session_id=session_id)
+        holds += 0 if counted is None else counted.number
+    return rows, holds
 
 
 async def _stage_commands(database: Database, batch: Batch, scratch: ScratchStore) -> None:
@@ -183,17 +203,17 @@ def _read_commands(tx: Transaction, cut_at: int, after: str) -> list[Row]:
 
 def _read_beside(tx: Transaction, batch: Batch, touched: _Touched) -> Rows:
     """Return what stood before the batch: the sums of the exports before it, as far as it needs."""
-    bases = read_bases(tx)
-    accounts = [bases.accounts[name] for name in sorted(touched.accounts) if name in bases.accounts]
-    for name in sorted(touched.accounts - touched.opened - bases.accounts.keys()):
+    sums = read_sums(tx)
+    accounts = [sums.accounts[name] for name in sorted(touched.accounts) if name in sums.accounts]
+    for name in sorted(touched.accounts - touched.opened - sums.accounts.keys()):
         # Opened in a window that stays: its limit is taken as it stands.
         live = tx.copies("retention.copy_account", id=name)
         accounts.extend(_opened_elsewhere(name, row) for row in live)
-    workers = [bases.workers[name] for name in sorted(touched.workers & bases.workers.keys())]
+    workers = [sums.workers[name] for name in sorted(touched.workers & sums.workers.keys())]
     subjects = [f"kill {name}" for name in touched.latches]
     subjects += [f"breaker {name}" for name in touched.breakers]
     subjects.append("clock reset")
-    states = [bases.states[name] for name in sorted(subjects) if name in bases.states]
+    states = [sums.states[name] for name in sorted(subjects) if name in sums.states]
     # Of this export the number, the end and the cut are known before it is made; nothing else is
     # asked of it by the audit of a file.
     export = Export(
@@ -204,24 +224,24 @@ def _read_beside(tx: Transaction, batch: Batch, touched: _Touched) -> Rows:
         sessions=len(batch.sessions),
         events=0,
         until=batch.until,
-        cut_at=bases.cut_at,
-        base_sha256="",
+        cut_at=sums.cut_at,
+        sums_sha256="",
         exported_at=0,
     )
     return {
-        "account_bases": [msgspec.structs.asdict(one) for one in accounts],
-        "worker_bases": [msgspec.structs.asdict(one) for one in workers],
-        "state_bases": [msgspec.structs.asdict(one) for one in states],
+        "account_sums": [msgspec.structs.asdict(one) for one in accounts],
+        "worker_sums": [msgspec.structs.asdict(one) for one in workers],
+        "state_sums": [msgspec.structs.asdict(one) for one in states],
         "exports": [msgspec.structs.asdict(export)],
         "ledger_clock": tx.copies("retention.copy_ledger_clock"),
     }
 
 
-def _opened_elsewhere(name: str, row: Row) -> AccountBase:
+def _opened_elsewhere(name: str, row: Row) -> AccountSum:
     limit, overrun = row["limit_amount"], row["overrun"]
     assert isinstance(limit, int), limit
     assert isinstance(overrun, int), overrun
-    return AccountBase(id=name, limit_amount=limit, limit_at=0, settled=0, held=0, overrun=overrun)
+    return AccountSum(id=name, limit_amount=limit, limit_at=0, settled=0, held=0, overrun=overrun)
 
 
 def _read_live(tx: Transaction, touched: _Touched) -> Rows:
@@ -239,35 +259,35 @@ def _read_live(tx: Transaction, touched: _Touched) -> Rows:
 # --- proving
 
 
-def _replay(tx: Transaction, scratch: ScratchStore, live: Rows) -> tuple[Bases, AuditReport]:
+def _replay(tx: Transaction, scratch: ScratchStore, live: Rows) -> tuple[Sums, AuditReport]:
     """Replay what was copied, put down what it adds up to, and compare all of it."""
     replay = Replay(tx, is_export=True)
     replay.read()
-    bases = replay.carried()
-    scratch.put("accounts", [_as_summed(row, bases) for row in live["accounts"]])
-    scratch.put("kill_latches", [_as_left(row, "scope", bases) for row in live["kill_latches"]])
-    scratch.put("breakers", [_as_left(row, "name", bases) for row in live["breakers"]])
-    scratch.put("workers", [_worker_row(one) for one in bases.workers.values()])
-    return bases, replay.compare()
+    sums = replay.carried()
+    scratch.put("accounts", [_as_summed(row, sums) for row in live["accounts"]])
+    scratch.put("kill_latches", [_as_left(row, "scope", sums) for row in live["kill_latches"]])
+    scratch.put("breakers", [_as_left(row, "name", sums) for row in live["breakers"]])
+    scratch.put("workers", [_worker_row(one) for one in sums.workers.values()])
+    return sums, replay.compare()
 
 
-def _as_summed(row: Row, bases: Bases) -> Row:
-    base = bases.accounts[_text(row["id"])]
+def _as_summed(row: Row, sums: Sums) -> Row:
+    total = sums.accounts[_text(row["id"])]
     summed: Row = {
-        "limit_amount": base.limit_amount,
-        "settled": base.settled,
-        "held": base.held,
-        "overrun": base.overrun,
+        "limit_amount": total.limit_amount,
+        "settled": total.settled,
+        "held": total.held,
+        "overrun": total.overrun,
     }
     return row | summed
 
 
-def _as_left(row: Row, key: str, bases: Bases) -> Row:
+def _as_left(row: Row, key: str, sums: Sums) -> Row:
     """Return a latch's or a breaker's row as the batch has left it."""
     if key == "scope":
-        is_on = bases.states[f"kill {_text(row[key])}"].state == "engaged"
+        is_on = sums.states[f"kill {_text(row[key])}"].state == "engaged"
         return row | {"is_engaged": int(is_on)}
-    return row | {"state": bases.states[f"breaker {_text(row[key])}"].state}
+    return row | {"state": sums.states[f"breaker {_text(row[key])}"].state}
 
 
 def _text(value: Value) -> str:
@@ -275,5 +295,5 @@ def _text(value: Value) -> str:
     return value
 
 
-def _worker_row(base: WorkerBase) -> Row:
-    return {"name": base.worker, "life": "", "last_tick": base.last_tick}
+def _worker_row(total: WorkerSum) -> Row:
+    return {"name": total.worker, "life": "", "last_tick": total.last_tick}

@@ -76,8 +76,7 @@ class ScratchStore:
                     raise UnknownColumn(f"column {table}.{min(unknown)} is not known")
                 names = ", ".join(f'"{name}"' for name in row)
                 values = ", ".join(f":{name}" for name in row)
-                # Names of columns can't be parameters; these are the schema's own.
-                sql = f'INSERT OR REPLACE INTO "{table}" ({names}) VALUES ({values})'  # noqa: S608
+                sql = f'INSERT OR REPLACE INTO "{table}" ({names}) VALUES ({values})'  # noqa: S608 - the schema's own names
                 self._connection.execute(sql, row)
             self._connection.execute("COMMIT")
         finally:
@@ -92,7 +91,7 @@ class ScratchStore:
         """Yield a table's rows, in the order of its first columns."""
         names = list(self.columns(table))
         listed = ", ".join(f'"{name}"' for name in names)
-        sql = f'SELECT {listed} FROM "{table}" ORDER BY 1, 2'  # noqa: S608 - the schema's own names
+        sql = f'SELECT {listed} FROM "{table}" ORDER BY 1, 2'  # noqa: S608 - the schema's names
         for found in self._connection.execute(sql):
             yield dict(zip(names, found, strict=True))
 

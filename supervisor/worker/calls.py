@@ -145,6 +145,10 @@ class Calls:
             began_s=self._kernel.clock.monotonic(),
         )
 
+    def keep(self, writing: Awaitable[object]) -> None:
+        """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
+        self._written.append(writing)
+
     @contextmanager
     def recording_refusal(self, model: str) -> Iterator[None]:
         """Record a refusal that is raised before a hold is asked for."""

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
+import anyio
 import msgspec
 import structlog
 
@@ -16,6 +17,7 @@ from supervisor.clock import Clock, iso
 from supervisor.errors import InputRefused, storable
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
+from supervisor.hands.records import Tick, ToolRecords
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
@@ -27,7 +29,11 @@ from supervisor.worker.models import Model
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.state import DurableState
 
+if TYPE_CHECKING:
+    from supervisor.hands.client import GuardedClient
+
 _MESSAGES_MAX = 1_000
+_CLOSE_S = 2.0
 _AMOUNT_MAX = 1e9
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
@@ -132,6 +138,39 @@ class Context:
         self.handoff_note: str | None = None
         self.last_progress: Progress | None = None
         self._kernel = kernel
+        self._plan = plan
+
+    @cached_property
+    def _records(self) -> ToolRecords:
+        return ToolRecords(
+            Tick(worker=self.name, number=self.tick, session_id=self.session.id),
+            database=self._kernel.database,
+            origin=self.calls.origin,
+            keep=self.calls.keep,
+        )
+
+    @cached_property
+    def http(self) -> GuardedClient:
+        """An `httpx.AsyncClient` for the hosts that [worker.NAME.http] allows, and no others.
+
+        Every request, each redirect too, passes the gates, the allowlist, the addresses, the
+        site's robots.txt and the host's turn, and is on record.
+
+        Raises, in its calls:
+            Refusal: a gate or a rule said no.
+            HttpFailed: there was no whole answer within the bounds.
+        """
+        # Imported here: a daemon whose workers send no request does not pay for it.
+        from supervisor.hands.client import GuardedClient
+
+        kernel = self._kernel
+        return GuardedClient(self._plan.http, kernel.hosts, self._records, kernel.chance)
+
+    async def close(self) -> None:
+        """Close what the tick has left open."""
+        if "http" in self.__dict__:
+            with anyio.move_on_after(_CLOSE_S):
+                await self.http.aclose()
 
     @cached_property
     def files(self) -> WorkerFiles:

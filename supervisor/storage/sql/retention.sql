@@ -1,23 +1,23 @@
 -- Exporting windows that are over, pruning them, and what stays of them.
 
--- name: account_bases
-SELECT id, limit_amount, limit_at, settled, held, overrun FROM account_bases ORDER BY id
+-- name: account_sums
+SELECT id, limit_amount, limit_at, settled, held, overrun FROM account_sums ORDER BY id
 
--- name: worker_bases
-SELECT worker, last_tick, last_session FROM worker_bases ORDER BY worker
+-- name: worker_sums
+SELECT worker, last_tick, last_session FROM worker_sums ORDER BY worker
 
--- name: state_bases
-SELECT subject, state, at_position FROM state_bases ORDER BY subject
+-- name: state_sums
+SELECT subject, state, at_position FROM state_sums ORDER BY subject
 
 -- name: last_export
-SELECT number, file, sha256, bytes, sessions, events, until, cut_at, base_sha256, exported_at,
+SELECT number, file, sha256, bytes, sessions, events, until, cut_at, sums_sha256, exported_at,
     pruned_at
 FROM exports
 ORDER BY number DESC
 LIMIT 1
 
 -- name: exports
-SELECT number, file, sha256, bytes, sessions, events, until, cut_at, base_sha256, exported_at,
+SELECT number, file, sha256, bytes, sessions, events, until, cut_at, sums_sha256, exported_at,
     pruned_at
 FROM exports
 ORDER BY number DESC
@@ -129,20 +129,20 @@ SELECT * FROM ledger_clock
 
 -- name: record_export
 INSERT INTO exports (
-    number, file, sha256, bytes, sessions, events, until, cut_at, base_sha256, exported_at
+    number, file, sha256, bytes, sessions, events, until, cut_at, sums_sha256, exported_at
 ) VALUES (
-    :number, :file, :sha256, :bytes, :sessions, :events, :until, :cut_at, :base_sha256,
+    :number, :file, :digest, :bytes, :sessions, :events, :until, :cut_at, :sums_digest,
     :exported_at
 )
 
 -- name: seal
-UPDATE exports SET base_sha256 = :base_sha256 WHERE number = :number
+UPDATE exports SET sums_sha256 = :sums_digest WHERE number = :number
 
 -- name: retire
 INSERT INTO retiring (session_id, export) VALUES (:session_id, :export)
 
--- name: set_account_base
-INSERT INTO account_bases (id, limit_amount, limit_at, settled, held, overrun)
+-- name: set_account_sum
+INSERT INTO account_sums (id, limit_amount, limit_at, settled, held, overrun)
 VALUES (:id, :limit_amount, :limit_at, :settled, :held, :overrun)
 ON CONFLICT (id) DO UPDATE SET
     limit_amount = excluded.limit_amount,
@@ -151,21 +151,21 @@ ON CONFLICT (id) DO UPDATE SET
     held = excluded.held,
     overrun = excluded.overrun
 
--- name: set_worker_base
-INSERT INTO worker_bases (worker, last_tick, last_session)
+-- name: set_worker_sum
+INSERT INTO worker_sums (worker, last_tick, last_session)
 VALUES (:worker, :last_tick, :last_session)
 ON CONFLICT (worker) DO UPDATE SET
     last_tick = excluded.last_tick, last_session = excluded.last_session
 
--- name: set_state_base
-INSERT INTO state_bases (subject, state, at_position) VALUES (:subject, :state, :at_position)
+-- name: set_state_sum
+INSERT INTO state_sums (subject, state, at_position) VALUES (:subject, :state, :at_position)
 ON CONFLICT (subject) DO UPDATE SET
     state = excluded.state, at_position = excluded.at_position
 
 -- Accounts that count no more: their session has gone, or their period was over before the cut.
 -- name: accounts_over
 SELECT accounts.id, accounts.limit_amount, accounts.settled, accounts.held, accounts.overrun
-FROM accounts JOIN account_bases ON account_bases.id = accounts.id
+FROM accounts JOIN account_sums ON account_sums.id = accounts.id
 WHERE (
     accounts.period = 'session'
     AND (
@@ -183,8 +183,8 @@ WHERE placed_at < :cut_at AND session_id NOT IN (SELECT session_id FROM retiring
 -- name: drop_account
 DELETE FROM accounts WHERE id = :id
 
--- name: drop_account_base
-DELETE FROM account_bases WHERE id = :id
+-- name: drop_account_sum
+DELETE FROM account_sums WHERE id = :id
 
 -- --- pruning
 

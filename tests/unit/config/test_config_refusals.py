@@ -194,7 +194,7 @@ BAD_VALUES = {
     "a drill that there is not": (
         '[drills]\nfire = "7d"\n',
         "drills.fire = '7d'",
-        "known here: kill, restore, canary",
+        "known here: kill, approvals, restore, canary",
     ),
     "a canary that names no function": (
         '[drills]\ncanary = "agent"\n',

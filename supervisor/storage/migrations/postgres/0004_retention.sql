@@ -10,7 +10,7 @@ CREATE TABLE exports (
     events BIGINT NOT NULL,
     until BIGINT NOT NULL,
     cut_at BIGINT NOT NULL,
-    base_sha256 TEXT COLLATE "C" NOT NULL,
+    sums_sha256 TEXT COLLATE "C" NOT NULL,
     exported_at BIGINT NOT NULL,
     pruned_at BIGINT
 );
@@ -52,7 +52,7 @@ DROP TRIGGER events_append_only_delete ON events;
 CREATE TRIGGER events_append_only_delete BEFORE DELETE ON events
 FOR EACH ROW EXECUTE FUNCTION refuse_unless_retiring();
 
-CREATE TABLE account_bases (
+CREATE TABLE account_sums (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     limit_amount BIGINT NOT NULL,
     limit_at BIGINT NOT NULL,
@@ -61,13 +61,13 @@ CREATE TABLE account_bases (
     overrun BIGINT NOT NULL
 );
 
-CREATE TABLE worker_bases (
+CREATE TABLE worker_sums (
     worker TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     last_tick BIGINT NOT NULL,
     last_session TEXT COLLATE "C" NOT NULL
 );
 
-CREATE TABLE state_bases (
+CREATE TABLE state_sums (
     subject TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     state TEXT COLLATE "C" NOT NULL,
     at_position BIGINT NOT NULL

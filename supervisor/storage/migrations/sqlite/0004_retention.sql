@@ -1,8 +1,8 @@
 -- Old windows are exported and pruned; what they add up to stays.
 
 -- A durable file with all that belonged to closed sessions. `until` is the position below which they
--- lie, `cut_at` the moment before which commands went with them, `base_sha256` the seal of what
--- stays of them and of those before (the ..._bases). `pruned_at` is when the last row was gone.
+-- lie, `cut_at` the moment before which commands went with them, `sums_sha256` the seal of what
+-- stays of them and of those before (the ..._sums). `pruned_at` is when the last row was gone.
 CREATE TABLE exports (
     number INTEGER PRIMARY KEY,
     file TEXT NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE exports (
     events INTEGER NOT NULL,
     until INTEGER NOT NULL,
     cut_at INTEGER NOT NULL,
-    base_sha256 TEXT NOT NULL,
+    sums_sha256 TEXT NOT NULL,
     exported_at INTEGER NOT NULL,
     pruned_at INTEGER
 );
@@ -42,7 +42,7 @@ END;
 
 -- What the retired events of an account add up to; `limit_at` is the position of the last of them
 -- that set its limit.
-CREATE TABLE account_bases (
+CREATE TABLE account_sums (
     id TEXT NOT NULL PRIMARY KEY,
     limit_amount INTEGER NOT NULL,
     limit_at INTEGER NOT NULL,
@@ -51,14 +51,14 @@ CREATE TABLE account_bases (
     overrun INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-CREATE TABLE worker_bases (
+CREATE TABLE worker_sums (
     worker TEXT NOT NULL PRIMARY KEY,
     last_tick INTEGER NOT NULL,
     last_session TEXT NOT NULL
 ) WITHOUT ROWID;
 
 -- Where retired events left kills and breakers; `at_position` is that of the last of them.
-CREATE TABLE state_bases (
+CREATE TABLE state_sums (
     subject TEXT NOT NULL PRIMARY KEY,
     state TEXT NOT NULL,
     at_position INTEGER NOT NULL

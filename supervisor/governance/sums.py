@@ -10,7 +10,7 @@ import msgspec
 from supervisor.storage.database import Transaction
 
 
-class AccountBase(msgspec.Struct, frozen=True, kw_only=True):
+class AccountSum(msgspec.Struct, frozen=True, kw_only=True):
     """What the retired events of an account add up to, in its unit.
 
     `limit_at` is the position of the event that set the limit, 0 where none of them did.
@@ -24,7 +24,7 @@ class AccountBase(msgspec.Struct, frozen=True, kw_only=True):
     overrun: int
 
 
-class WorkerBase(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerSum(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's last retired tick, 0 for none, and its last retired session."""
 
     worker: str
@@ -32,7 +32,7 @@ class WorkerBase(msgspec.Struct, frozen=True, kw_only=True):
     last_session: str
 
 
-class StateBase(msgspec.Struct, frozen=True, kw_only=True):
+class StateSum(msgspec.Struct, frozen=True, kw_only=True):
     """Where retired events left a kill, a breaker or the ledger's clock, and at which position."""
 
     subject: str
@@ -55,17 +55,17 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     until: int
     cut_at: int
-    base_sha256: str
+    sums_sha256: str
     exported_at: int
     pruned_at: int | None = None
 
 
-class Bases(msgspec.Struct, frozen=True, kw_only=True):
+class Sums(msgspec.Struct, frozen=True, kw_only=True):
     """All that stays of what was retired, and the export that it is of; None where none was."""
 
-    accounts: Mapping[str, AccountBase]
-    workers: Mapping[str, WorkerBase]
-    states: Mapping[str, StateBase]
+    accounts: Mapping[str, AccountSum]
+    workers: Mapping[str, WorkerSum]
+    states: Mapping[str, StateSum]
     export: Export | None = None
 
     @property
@@ -86,11 +86,11 @@ class Bases(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
 
 
-def read_bases(tx: Transaction) -> Bases:
+def read_sums(tx: Transaction) -> Sums:
     """Return what stays of everything that was retired so far; empty where nothing was."""
-    return Bases(
-        accounts={one.id: one for one in tx.each("retention.account_bases", AccountBase)},
-        workers={one.worker: one for one in tx.each("retention.worker_bases", WorkerBase)},
-        states={one.subject: one for one in tx.each("retention.state_bases", StateBase)},
+    return Sums(
+        accounts={one.id: one for one in tx.each("retention.account_sums", AccountSum)},
+        workers={one.worker: one for one in tx.each("retention.worker_sums", WorkerSum)},
+        states={one.subject: one for one in tx.each("retention.state_sums", StateSum)},
         export=tx.row("retention.last_export", Export),
     )
