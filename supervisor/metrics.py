@@ -80,6 +80,9 @@ class Metrics:
         self.approval_oldest_age = gauge(
             "approval_oldest_age_seconds", "How long the oldest of them has waited, 0 for none."
         )
+        self.alerts_undelivered = gauge(
+            "alerts_undelivered", "Messages that their channels have not taken yet."
+        )
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
         self._add_refused_writes(registry)

@@ -24,6 +24,7 @@ from supervisor.config.sections import (
     Config,
     DrillsSection,
     HttpSection,
+    IdentitySection,
     LogSection,
     PriceTable,
     ProviderSection,
@@ -57,7 +58,10 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "policy.evaluator": EvaluatorSection,
 }
 #: Tables inside a worker's.
-_OF_WORKER: dict[str, type[msgspec.Struct]] = {"http": WorkerHttpSection}
+_OF_WORKER: dict[str, type[msgspec.Struct]] = {
+    "http": WorkerHttpSection,
+    "identity": IdentitySection,
+}
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")

@@ -17,6 +17,7 @@ from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
+from supervisor.identity import NOBODY, Identity
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
@@ -44,7 +45,11 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPlan:
-    """One worker of the config. `model` is its default `provider/model`, empty for none."""
+    """One worker of the config.
+
+    `model` is its default `provider/model`, empty for none; `identity` is on whose behalf it calls
+    where it does not say.
+    """
 
     name: str
     function: WorkerFunction
@@ -54,6 +59,7 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
 
 

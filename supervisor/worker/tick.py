@@ -94,6 +94,7 @@ def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> Ti
         budgets=kernel.policy.budgets,
         model=plan.model,
         is_free=kernel.models.is_free(plan.model),
+        identity=plan.identity,
         is_called=is_called,
     )
 

@@ -293,3 +293,6 @@ FROM retired_usage
 WHERE last_at >= :since
     AND (:worker IS NULL OR worker = :worker)
     AND (:model IS NULL OR model = :model)
+    AND (:org IS NULL OR org = :org)
+    AND (:team IS NULL OR team = :team)
+    AND (:user IS NULL OR user_id = :user)

@@ -7,3 +7,6 @@ FROM retired_usage
 WHERE last_at >= :since
     AND (CAST(:worker AS TEXT) IS NULL OR worker = :worker)
     AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:org AS TEXT) IS NULL OR org = :org)
+    AND (CAST(:team AS TEXT) IS NULL OR team = :team)
+    AND (CAST(:user AS TEXT) IS NULL OR user_id = :user)
