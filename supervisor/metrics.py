@@ -88,7 +88,11 @@ class Metrics:
         self._add_refused_writes(registry)
         self._add_calls(registry)
         self._add_drills(registry)
-        self._retired = counter("retired_events", "Events that were exported, and pruned since.")
+        self._retired = Counter(
+            "supervisor_retired_events",
+            "Events that were exported, and pruned since.",
+            registry=registry,
+        )
 
     def _add_refused_writes(self, registry: CollectorRegistry) -> None:
         self.write_failures = Counter(
@@ -157,7 +161,7 @@ class Metrics:
             case kinds.HoldSettled() | kinds.HoldForfeited() | kinds.HoldReleased():
                 self._count_end(worker, event)
             case retention_kinds.WindowsRetired(events=events):
-                self._retired().inc(events)
+                self._retired.inc(events)
             case _:
                 return
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import re
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -60,10 +61,10 @@ def write_export(folder: Path, store: ScratchStore, *, number: int, version: str
     Raises:
         StoreUnavailable: the file can't be written; nothing is left of it.
     """
-    fresh = folder / f".retired-{number:06}.{os.getpid()}.new"
+    fresh = folder / f".retired-{number:06}.{secrets.token_hex(8)}.new"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(fresh, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             _write_lines(file, store, Header(format=FORMAT, number=number, version=version))
             file.flush()

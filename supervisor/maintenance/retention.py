@@ -26,7 +26,7 @@ from supervisor.governance.sums import Export
 from supervisor.maintenance.export_file import check_export, write_export
 from supervisor.maintenance.retention_duty import RetentionPlan
 from supervisor.maintenance.staging import stage
-from supervisor.storage.database import Database
+from supervisor.storage.database import Database, Transaction
 from supervisor.storage.scratch import ScratchStore
 
 #: Between two pages of deletions, so that whoever else writes has the store in between.
@@ -99,13 +99,34 @@ async def _export_next(
         try:
             sealed = await _export(database, plan, batch)
         except ExportRefused as error:
+            if await database.read(_last_number) >= batch.number:
+                return batch, None  # another process has just exported it, and prunes it
             refused = error
             continue
         origin = Origin(at=clock.now(), actor=actor)
         command = RetireCommand(batch=batch, sealed=sealed)
-        return batch, await database.write(retire, command, origin, plan.timezone)
+        export = await database.write(retire, command, origin, plan.timezone)
+        if export is None:
+            await _forget(database, plan.folder / sealed.file)
+        return batch, export
     assert refused is not None, "it was refused twice, or it returned"
     raise refused
+
+
+def _last_export(tx: Transaction) -> Export | None:
+    return tx.row("retention.last_export", Export)
+
+
+def _last_number(tx: Transaction) -> int:
+    last = _last_export(tx)
+    return 0 if last is None else last.number
+
+
+async def _forget(database: Database, path: Path) -> None:
+    """Remove a file that was not sealed; of another process that wrote the same, it is its own."""
+    last = await database.read(_last_export)
+    if last is None or last.file != path.name:
+        path.unlink(missing_ok=True)
 
 
 async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Sealed:
