@@ -32,6 +32,7 @@ from supervisor.config.sections import (
     SessionSection,
     SpendSection,
     SupervisorSection,
+    ValueSection,
     WorkerHttpSection,
     WorkerSection,
 )
@@ -49,6 +50,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "retention": RetentionSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
+    "value": ValueSection,
     "policy": PolicySection,
     "policy.auto": AutoSection,
     "policy.auto.condition": ConditionSection,
