@@ -6,7 +6,6 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     alert_kinds,
     approval_kinds,
     hands_kinds,
-    retention_kinds,
     upkeep_kinds,
     value_kinds,
 )

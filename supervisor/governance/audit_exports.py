@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
-from supervisor.events.retention_kinds import WindowsRetired
+from supervisor.events.upkeep_kinds import WindowsRetired
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.sums import Sums
 

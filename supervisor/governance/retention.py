@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.events import retention_kinds
+from supervisor.events import upkeep_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import SYSTEM, system_journal
 from supervisor.governance.sums import (
@@ -183,7 +183,7 @@ def retire(
     tx.run("retention.seal", number=export.number, sums_digest=export.sums_sha256)
     with system_journal(tx, timezone, origin) as journal:
         journal.add(
-            retention_kinds.WindowsRetired(
+            upkeep_kinds.WindowsRetired(
                 number=export.number,
                 file=export.file,
                 sha256=export.sha256,
