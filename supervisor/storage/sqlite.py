@@ -72,7 +72,7 @@ class SqliteTransaction(RememberingTransaction):
             yield parse(_columns(text, cursor), found, into)
 
     def copies(self, statement: str, /, **values: Value) -> list[dict[str, Value]]:
-        text = self._statements[statement]
+        text = self._named[statement]
         self._before(text)
         cursor = self._connection.execute(text, values)
         columns = _columns(text, cursor)
