@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from supervisor.config.alert_checks import check_alerts
 from supervisor.config.budget_checks import check_budgets, check_identity, check_model
-from supervisor.config.hands_checks import check_http, check_output
+from supervisor.config.hands_checks import check_http, check_output, check_secrets
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -57,6 +57,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     for name, worker in config.worker.items():
         check.worker(f"worker.{name}", name, worker, config)
         check.key(f"worker.{name}.model", worker, config, environment)
+        check_secrets(f"worker.{name}.secrets", worker.secrets, environment, check.fail)
 
 
 class _Checker:

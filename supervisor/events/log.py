@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.events.counters import Counters
 from supervisor.events.kinds import KINDS, Event
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 
 _ENCODER = msgspec.json.Encoder()
@@ -127,11 +128,13 @@ class Journal:
             "seq": seq,
             "at": to_us(origin.at),
             "kind": event.kind,
-            "actor": origin.actor,
-            "correlation_id": origin.correlation_id,
-            "command_id": origin.command_id,
+            # Cleaned before the hash is taken: the store cleans what it writes, and must find
+            # nothing left to do here.
+            "actor": REDACTION.text(origin.actor),
+            "correlation_id": REDACTION.text(origin.correlation_id),
+            "command_id": REDACTION.text(origin.command_id),
             "state_bearing": event.state_bearing,
-            "payload": _ENCODER.encode(event).decode(),
+            "payload": REDACTION.payload(event, _ENCODER.encode(event).decode()),
         }
         digest = chain(previous, columns)
         self._tx.run("events.append", hash=digest, **columns)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import psycopg
 
+from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
 from supervisor.storage.group_commit import parse
@@ -72,7 +73,8 @@ class PostgresTransaction:
         # A cursor in the server, of its own: other statements run while this one is read.
         with self._connection.cursor(f"stream_{next(_stream_numbers)}") as cursor:
             cursor.itersize = _PAGE_ROWS
-            cursor.execute(load_statements()[statement], without_nul(values))
+            cleaned = without_nul(REDACTION.values(values))
+            cursor.execute(load_statements()[statement], cleaned)
             columns = _columns(statement, cursor)
             for found in cursor:
                 yield parse(columns, with_nul(found), into)
@@ -81,7 +83,7 @@ class PostgresTransaction:
         self, statement: str, values: Mapping[str, Value]
     ) -> psycopg.Cursor[tuple[Value, ...]]:
         text = load_statements()[statement]
-        return self._cursor.execute(text, without_nul(values), prepare=True)
+        return self._cursor.execute(text, without_nul(REDACTION.values(values)), prepare=True)
 
     def publish(self, fact: object) -> None:
         self.published.append(fact)

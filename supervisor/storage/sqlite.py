@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
 from supervisor.storage.group_commit import (
@@ -41,21 +42,22 @@ class SqliteTransaction:
         self.published: list[object] = []
 
     def run(self, statement: str, /, **values: Value) -> int:
-        return self._connection.execute(self._statements[statement], values).rowcount
+        cleaned = REDACTION.values(values)
+        return self._connection.execute(self._statements[statement], cleaned).rowcount
 
     def rows(self, statement: str, into: type[RowT], /, **values: Value) -> list[RowT]:
         return list(self.each(statement, into, **values))
 
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
         text = self._statements[statement]
-        cursor = self._connection.execute(text, values)
+        cursor = self._connection.execute(text, REDACTION.values(values))
         found = cursor.fetchone()
         cursor.close()
         return None if found is None else parse(_columns(text, cursor), found, into)
 
     def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
         text = self._statements[statement]
-        cursor = self._connection.execute(text, values)
+        cursor = self._connection.execute(text, REDACTION.values(values))
         for found in cursor:
             yield parse(_columns(text, cursor), found, into)
 

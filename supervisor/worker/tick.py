@@ -24,6 +24,7 @@ from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
 from supervisor.outcome import WORKER_OUTCOMES, Outcome
+from supervisor.redaction import REDACTION
 from supervisor.worker.context import Context
 from supervisor.worker.occurrences import Claim
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -275,7 +276,8 @@ def _ending(
         duration_s=round(kernel.clock.monotonic() - began_s, 6),
         checkpoint_every=plan.checkpoint_every,
         code=verdict.code,
-        why=storable(verdict.why)[:_WHY_MAX],
+        # Redacted before it is cut: half of a secret is not known as one.
+        why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
         state=verdict.state,
         published=tuple(ctx.outputs.published),
         remembered_max=ctx.outputs.remembered_max,
