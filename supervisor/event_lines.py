@@ -17,11 +17,14 @@ _LEVELS: dict[str, int] = {
     "hold_placed": logging.DEBUG,
     "hold_settled": logging.DEBUG,
     "hold_released": logging.DEBUG,
+    "hold_joined": logging.DEBUG,
     "account_opened": logging.DEBUG,
+    "token_usage_recorded": logging.DEBUG,
     "checkpoint_created": logging.DEBUG,
     "hold_forfeited": logging.WARNING,
     "cycle_recovered": logging.WARNING,
     "call_refused": logging.WARNING,
+    "model_access_denied": logging.WARNING,
     "worker_crashed": logging.WARNING,
     "rollback_failed": logging.WARNING,
     "budget_warning": logging.WARNING,
@@ -53,6 +56,7 @@ _LEVELS: dict[str, int] = {
     "guardrail_tool": logging.WARNING,
     "guardrail_output": logging.ERROR,
     "output_published": logging.DEBUG,
+    "memory_changed": logging.DEBUG,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

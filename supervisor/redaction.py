@@ -145,6 +145,14 @@ class Redaction:
                 return {name: cast("T", self._param(value)) for name, value in values.items()}
         return values
 
+    def row(self, names: tuple[str, ...], row: tuple[T, ...]) -> tuple[T, ...]:
+        """Return a row's values, as `values` does; `names` are those of its columns."""
+        if _CLEANED_BEFORE.isdisjoint(names):
+            for value in row:
+                if isinstance(value, str) and self._may_hold_one(value):
+                    return tuple(cast("T", self._param(value)) for value in row)
+        return row
+
     def _param(self, value: object) -> object:
         return self.text(value) if isinstance(value, str) else value
 

@@ -12,11 +12,12 @@ from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
 from supervisor.governance.breakers import Breaker, admits, find_breaker, worker_breaker
 from supervisor.governance.kill_switch import Latch, applying, engaged
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budgets, Call, Unit
-from supervisor.ledger.holds import Account, find_spent
+from supervisor.ledger.holds import Balance, balances_of
 from supervisor.ledger.ledger import refusal
 from supervisor.storage.database import Transaction
 
@@ -26,7 +27,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
-    that no account of money can stop it.
+    that no account of money can stop it. `access` is what the governor says of its model, None
+    where nothing is governed.
     """
 
     now: datetime
@@ -34,9 +36,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     session: Session | None
     latches: Sequence[Latch] = ()
-    spent: Sequence[Account] = ()
+    spent: Sequence[Balance] = ()
     is_free: bool = False
     breaker: Breaker | None = None
+    access: ModelAccess | None = None
 
 
 Gate: TypeAlias = Callable[[Situation], Refusal | None]
@@ -77,8 +80,13 @@ def breaker(situation: Situation) -> Refusal | None:
     return admits(situation.breaker, situation.now)
 
 
-#: In the order of requirement D3.
-GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker)
+def model_access(situation: Situation) -> Refusal | None:
+    """Refuse a model that the call's identity may not use."""
+    return situation.access.refusal if situation.access else None
+
+
+#: In the order of requirement D3; the last is of paid calls alone.
+GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker, model_access)
 
 
 def first_refusal(situation: Situation) -> Refusal | None:
@@ -97,7 +105,7 @@ class _Alarms(msgspec.Struct, frozen=True):
 def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
     """Read what the gates of a paid call look at; its accounts are checked by the hold."""
     name = worker_breaker(worker)
-    alarms = tx.row("governance.alarms", _Alarms, breaker=name)
+    alarms = tx.recall("governance.alarms", _Alarms, breaker=name)
     assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
@@ -122,5 +130,6 @@ def look_at_accounts(
     session_id = situation.session.id if situation.session else ""
     call = Call(worker=situation.worker, session_id=session_id, model=model, identity=identity)
     keys = budgets.accounts(call, situation.ledger_now)
-    spent = find_spent(tx, [key.id for key in keys])
+    balances = balances_of(tx, [key.id for key in keys])
+    spent = [balance for balance in balances if balance.used >= balance.limit_amount]
     return msgspec.structs.replace(situation, spent=spent, is_free=is_free)

@@ -14,8 +14,10 @@ from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events.log import Origin
 from supervisor.governance.executions import begin_execution
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
+from supervisor.ledger.hold_rows import call_hold_id
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
@@ -124,6 +126,7 @@ class Calls:
         with self.recording_refusal(model.full_name):
             input_tokens_max = model.provider.input_tokens_max(asked)
         bid = Bid(
+            access=self._access(question),
             price=model.price,
             input_tokens_max=input_tokens_max,
             output_tokens_max=max_tokens,
@@ -146,6 +149,13 @@ class Calls:
     def keep(self, writing: Awaitable[object]) -> None:
         """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
         self._written.append(writing)
+
+    def _access(self, question: Question) -> ModelAccess | None:
+        governor = self._kernel.policy.governor
+        if governor is None:
+            return None
+        caller = question.caller
+        return governor.check_access(caller.identity, question.model.full_name, caller.action_tier)
 
     @contextmanager
     def recording_refusal(self, model: str) -> Iterator[None]:
@@ -176,7 +186,7 @@ class Calls:
         """
         self._write_ends()
         self._count += 1
-        hold_id = f"{self._worker}#{self._tick}.{self._count}"
+        hold_id = call_hold_id(self._worker, self._tick, self._count)
         request = self._request(hold_id, caller, model=model, what=what, amounts=amounts)
         # Shielded: a cancel in between would leave a hold of which this task does not know.
         with anyio.CancelScope(shield=True):

@@ -221,7 +221,10 @@ def _expected(error: BaseException) -> SupervisorError | None:
 
 def _with_state(outcome: Outcome, ctx: Context) -> _Verdict:
     try:
-        return _Verdict(outcome=outcome, state=ctx.state.encode())
+        state = ctx.state.encode()
+        # Redacted here already: the next tick gets what is kept, not what was remembered of it.
+        kept = None if state is None else REDACTION.text(state)
+        return _Verdict(outcome=outcome, state=kept)
     except (TypeError, ValueError) as error:
         why = f"ctx.state can't be kept: {error}"
         return _Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)

@@ -103,7 +103,6 @@ def plant_from_outside(site: Installation, daemon: RunningDaemon) -> None:
     for number, canary in enumerate([*CANARIES, SECRET]):
         why = f"since {canary} leaked"
         scope = "worker:leaky" if number % 2 else "session:" + session_of(site)
-        print(number, daemon.is_running, "" if daemon.is_running else daemon.said()[-6500:-2000])
         daemon.post("/kill", {"scope": scope, "why": why, "actor": f"me {canary}"[:80]})
         site.supervisor("kill", "--worker", "leaky", "--why", why, environment=KEYS)
         site.supervisor("release", "--worker", "leaky", "--why", why, environment=KEYS)
