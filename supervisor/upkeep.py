@@ -1,4 +1,4 @@
-"""The duties that come round: recovery, stuck ticks, the sweep, drills, and alerts."""
+"""The duties that come round: recovery, stuck ticks, the sweep, drills, alerts, the report."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
+from supervisor.worker.morning_report import MorningReport
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
 
@@ -73,6 +74,7 @@ class Upkeep:
             ),
             chance=kernel.chance,
         )
+        self._report = MorningReport(kernel, loaded, lambda: build_settings(loaded()).terms)
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
@@ -83,6 +85,7 @@ class Upkeep:
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
             "alerts": self.alerts.run,
+            "report": self._report.run,
         }
 
     def wake(self) -> None:
