@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from supervisor.config.alert_sections import AlertsSection
+from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
@@ -181,6 +181,14 @@ class DrillsSection(_Section, frozen=True, kw_only=True):
     canary: str = "supervisor.agents.canary:run"
 
 
+class RetentionSection(_Section, frozen=True, kw_only=True):
+    """[retention]: how long what is over stays in the store; `keep_days` of 0 keeps everything."""
+
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 35
+    checkpoints_keep: Positive = 50
+    folder: str = "exports"
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, as written."""
 
@@ -191,6 +199,7 @@ class Config(_Section, frozen=True, kw_only=True):
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
     drills: DrillsSection = DrillsSection()
+    retention: RetentionSection = RetentionSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
@@ -198,3 +207,4 @@ class Config(_Section, frozen=True, kw_only=True):
     token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()
+    report: ReportSection = ReportSection()
