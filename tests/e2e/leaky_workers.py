@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from supervisor import Context, HttpFailed, Outcome, Refusal
+
+
+def _canaries(ctx: Context) -> list[str]:
+    return [*cast("list[str]", ctx.options["canaries"]), ctx.secrets["LEAKY_KEY"]]
 
 
 async def leaks(ctx: Context) -> Outcome:
     """Plant each canary, and the secret itself, in all that the daemon writes."""
-    given = [str(canary) for canary in ctx.options["canaries"]]  # type: ignore[attr-defined]
-    for canary in (*given, ctx.secrets["LEAKY_KEY"]):
+    for canary in _canaries(ctx):
         ctx.log.warning("leaking", detail=canary, deep={canary: [canary]})
         ctx.state[canary] = [canary]
         ctx.progress(done=1, item=canary)
@@ -33,8 +38,12 @@ async def _ask(ctx: Context, canary: str) -> None:
 
 
 async def _propose(ctx: Context, canary: str) -> None:
-    asked = {"resource": f"issue:{canary}"[:200], "reasoning": f"because {canary}", "score": 0.6}
-    await ctx.propose("merge", command_id=f"m-{canary}", metadata={canary: canary}, **asked)  # type: ignore[arg-type]
+    asked: dict[str, Any] = {
+        "resource": f"issue:{canary}"[:200],
+        "reasoning": f"because {canary}",
+        "score": 0.6,
+    }
+    await ctx.propose("merge", command_id=f"m-{canary}", metadata={canary: canary}, **asked)
     try:
         await ctx.propose(f"unknown {canary}"[:200])
     except Refusal as refusal:
@@ -59,10 +68,10 @@ async def _reach_out(ctx: Context, canary: str) -> None:
 
 async def crashes(ctx: Context) -> None:
     """Raise an error whose text and whose locals hold the canaries."""
-    raise RuntimeError("; ".join([*ctx.options["canaries"], ctx.secrets["LEAKY_KEY"]]))  # type: ignore[misc]
+    raise RuntimeError("; ".join(_canaries(ctx)))
 
 
 async def publishes(ctx: Context) -> None:
     """Hand over what is rejected."""
     for _ in range(2):
-        ctx.publish({"text": [*ctx.options["canaries"], ctx.secrets["LEAKY_KEY"]]})  # type: ignore[misc]
+        ctx.publish({"text": _canaries(ctx)})
