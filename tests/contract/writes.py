@@ -75,6 +75,8 @@ WRITES: Writes = {
     ),
     "hands/records.py:use_tool": Write(Reach.AGENT, why=_TOLD),
     "hands/records.py:record": Write(Reach.AGENTS_END, why=_TOLD),
+    # It has happened: on record under a kill too.
+    "governance/token_tracker.py:record_usage": Write(Reach.AGENTS_END, ("record_usage",)),
     "worker/handed_over.py:forget_output": Write(Reach.AGENTS_END, why=_STATE),
     "worker/calls.py:placing.end_holds": Write(Reach.AGENTS_END, ("settle", "forfeit")),
     "worker/calls.py:placing.record_refusal": Write(Reach.AGENTS_END, why=_TOLD),
@@ -97,6 +99,8 @@ WRITES: Writes = {
     "maintenance/recovery.py:_recover_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/recovery.py:_close_unowned": Write(Reach.DAEMON, why=_STATE),
     "maintenance/restore_drill.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
+    "maintenance/retention.py:retire": Write(Reach.DAEMON, why="an export has one number"),
+    "maintenance/retention.py:prune_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/stuck_watch.py:_record": Write(Reach.DAEMON, why=_STATE),
     "maintenance/sweep_rehearsal.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
     "maintenance/sweep_rehearsal.py:drills.take_up": Write(Reach.DAEMON, why=_STATE),
