@@ -18,7 +18,7 @@ from supervisor.config.budget_checks import (
     check_model,
     check_token_budgets,
 )
-from supervisor.config.hands_checks import check_http, check_output
+from supervisor.config.hands_checks import check_http, check_output, check_secrets
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -60,12 +60,14 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
         check_governed_models(config.models, config, check.fail)
     check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
+    check.report(config.report.at)
     check_alerts(config.alerts, environment, check.fail, check.url)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
     for name, worker in config.worker.items():
         check.worker(f"worker.{name}", name, worker, config)
         check.key(f"worker.{name}.model", worker, config, environment)
+        check_secrets(f"worker.{name}.secrets", worker.secrets, environment, check.fail)
 
 
 class _Checker:
@@ -113,6 +115,10 @@ class _Checker:
             rule(value)
         except ValueError as error:
             raise self._fail(key, value, str(error), fix) from error
+
+    def report(self, at: str) -> None:
+        if at:
+            self._try("report.at", at, _cron, "see crontab(5) for its five fields")
 
     def ping(self, url: str) -> None:
         if url:

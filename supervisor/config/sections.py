@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from supervisor.config.alert_sections import AlertsSection
+from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
@@ -166,6 +166,8 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     rate_usd_per_hour: HourlyUsd | None = None
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
+    secrets: tuple[str, ...] = ()
+    memory_max_bytes: Positive = 10_000_000
     http: WorkerHttpSection = WorkerHttpSection()
     output: WorkerOutputSection = WorkerOutputSection()
 
@@ -205,3 +207,4 @@ class Config(_Section, frozen=True, kw_only=True):
     token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()
+    report: ReportSection = ReportSection()
