@@ -1,4 +1,4 @@
--- What retired windows were worth looking at. As migrations/sqlite/0009_retired_days.sql, which says
+-- What retired windows were worth looking at. As migrations/sqlite/0010_retired_days.sql, which says
 -- what each column is for.
 CREATE TABLE retired_days (
     day_at BIGINT NOT NULL,
