@@ -159,8 +159,9 @@ def _read_by(
     tx: Transaction, by: str, days: int, loaded: Loaded, now: datetime
 ) -> tuple[datetime, list[Spent]]:
     since = _begin(tx, days, loaded, now)
-    file = "spending.by" if by in _OF_IDENTITY else "ledger.spend_by"
-    return since, tx.rows(f"{file}_{by}", Spent, since=to_us(since))
+    is_of_identity = by in _OF_IDENTITY
+    statement = f"spending.by_{by}" if is_of_identity else f"ledger.spend_by_{by}"
+    return since, tx.rows(statement, Spent, since=to_us(since))
 
 
 def _suggest(
