@@ -27,6 +27,7 @@ from supervisor.governance.risk import Assessment, Risk
 from supervisor.governance.rollback import RollbackCommand, roll_back
 from supervisor.governance.rotation import open_session_of, pause_session
 from supervisor.governance.session_grants import Scope
+from supervisor.governance.token_budgets import Party, Usage, record_usage
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.gaps import Spent
@@ -274,7 +275,8 @@ async def holding(bench: PolicyBench) -> Case:
         content=hold_request(bench, "w", await session_id(bench), ""),
         others=others,
         named={"amounts": "cost", "identity": "user"},
-        left_out=frozenset({"id", "boot_id"}),
+        # Its session is content; that it counts there is not.
+        left_out=frozenset({"id", "boot_id", "is_of_session"}),
     )
 
 
@@ -325,6 +327,26 @@ async def forfeiting(bench: PolicyBench) -> Case:
     )
 
 
+async def reporting(bench: PolicyBench) -> Case:
+    budgets = bench.kernel.policy.budgets
+
+    async def send(command_id: str, content: Content) -> object:
+        assert isinstance(content, Usage)
+        usage = msgspec.structs.replace(content, id=command_id)
+        origin = _origin(bench, command_id)
+        return await bench.store.write(record_usage, usage, budgets, UTC_ZONE, origin)
+
+    content = Usage(id="", party=Party(), input_tokens=5, output_tokens=5, cost=5)
+    others = {
+        "party": Party(identity=Identity(user="eve")),
+        "input_tokens": 6,
+        "output_tokens": 6,
+        "cost": 6,
+    }
+    named = {"party": "user", "input_tokens": "what", "output_tokens": "what", "cost": "amounts"}
+    return Case(send=send, content=content, others=others, named=named, left_out=frozenset({"id"}))
+
+
 CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "kill": kill,
     "release": release,
@@ -339,6 +361,7 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "acknowledge_alert": acknowledging,
     "propose": proposing,
     "hold": holding,
+    "report_usage": reporting,
     "settle": settling,
     "forfeit": forfeiting,
 }
