@@ -54,7 +54,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     others: Mapping[str, object]
     named: Mapping[str, str] = {}
-    #: What is no content: the command id itself, and which life sends it.
+    #: What is no content: the command id itself, which life sends it, of which kind its sender is.
     left_out: frozenset[str] = frozenset()
 
 
@@ -275,7 +275,6 @@ async def holding(bench: PolicyBench) -> Case:
         content=hold_request(bench, "w", await session_id(bench), ""),
         others=others,
         named={"amounts": "cost", "identity": "user"},
-        # Its session is content; that it counts there is not.
         left_out=frozenset({"id", "boot_id", "is_of_session"}),
     )
 
@@ -307,6 +306,27 @@ async def settling(bench: PolicyBench) -> Case:
     return Case(send=send, content=actual, others=others, named=named)
 
 
+async def reporting(bench: PolicyBench) -> Case:
+    await _live(bench, "w")
+    budgets = bench.kernel.policy.budgets
+
+    async def send(command_id: str, content: Content) -> object:
+        assert isinstance(content, Usage)
+        usage = msgspec.structs.replace(content, id=command_id)
+        origin = _origin(bench, command_id)
+        return await bench.store.write(record_usage, usage, budgets, UTC_ZONE, origin)
+
+    party = Party(worker="w", session_id=await session_id(bench))
+    others = {"party": Party(worker="v"), "input_tokens": 4, "output_tokens": 4, "cost": 6}
+    return Case(
+        send=send,
+        content=Usage(id="", party=party, input_tokens=5, output_tokens=5, cost=5),
+        others=others,
+        named={"party": "worker", "input_tokens": "in", "output_tokens": "out", "cost": "amounts"},
+        left_out=frozenset({"id"}),
+    )
+
+
 class End(msgspec.Struct, frozen=True):
     """How a hold ends where nothing is settled."""
 
@@ -327,26 +347,6 @@ async def forfeiting(bench: PolicyBench) -> Case:
     )
 
 
-async def reporting(bench: PolicyBench) -> Case:
-    budgets = bench.kernel.policy.budgets
-
-    async def send(command_id: str, content: Content) -> object:
-        assert isinstance(content, Usage)
-        usage = msgspec.structs.replace(content, id=command_id)
-        origin = _origin(bench, command_id)
-        return await bench.store.write(record_usage, usage, budgets, UTC_ZONE, origin)
-
-    content = Usage(id="", party=Party(), input_tokens=5, output_tokens=5, cost=5)
-    others = {
-        "party": Party(identity=Identity(user="eve")),
-        "input_tokens": 6,
-        "output_tokens": 6,
-        "cost": 6,
-    }
-    named = {"party": "user", "input_tokens": "what", "output_tokens": "what", "cost": "amounts"}
-    return Case(send=send, content=content, others=others, named=named, left_out=frozenset({"id"}))
-
-
 CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "kill": kill,
     "release": release,
@@ -361,7 +361,7 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "acknowledge_alert": acknowledging,
     "propose": proposing,
     "hold": holding,
-    "report_usage": reporting,
     "settle": settling,
+    "record_usage": reporting,
     "forfeit": forfeiting,
 }
