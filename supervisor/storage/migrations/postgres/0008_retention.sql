@@ -1,5 +1,5 @@
 -- Old windows are exported and pruned; what they add up to stays. As
--- migrations/sqlite/0010_retention.sql, which says what each table is for.
+-- migrations/sqlite/0008_retention.sql, which says what each table is for.
 
 CREATE TABLE exports (
     number BIGINT PRIMARY KEY,
