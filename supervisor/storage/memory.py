@@ -11,6 +11,8 @@ from supervisor.storage.database import RowT, Value
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+#: What is recalled where nothing is.
+UNKNOWN = object()
 #: Above as many rows a connection starts anew: a bound on memory, far above what is in use.
 ROWS_MAX = 20_000
 
@@ -70,13 +72,14 @@ class Memory:
             rows = self._kept[keep] = {}
         return rows
 
-    def recall(self, question: Hashable, text: str, answer: Callable[[], V]) -> V:
-        """Return the last answer to the question, asked now if a table of `text` has changed."""
-        if question not in self._recalled:
-            self._recalled_from |= statements.tables_read(text)
-            self._recalled[question] = answer()
-        found: V = self._recalled[question]
-        return found
+    def recall(self, question: Hashable) -> Any:
+        """Return the last answer to the question, `UNKNOWN` where a table of it has changed."""
+        return self._recalled.get(question, UNKNOWN)
+
+    def learn(self, question: Hashable, text: str, answer: object) -> None:
+        """Remember the answer that the statement has given."""
+        self._recalled_from |= statements.tables_read(text)
+        self._recalled[question] = answer
 
     def forget(self) -> None:
         """Forget everything."""
@@ -141,11 +144,12 @@ class RememberingTransaction:
         rows.append(values)
 
     def recall(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
-        def ask() -> RowT | None:
-            return self.row(statement, into, **values)
-
         question = (statement, into, *values.items())
-        return self._memory.recall(question, self._named[statement], ask)
+        answer: RowT | None = self._memory.recall(question)
+        if answer is UNKNOWN:
+            answer = self.row(statement, into, **values)
+            self._memory.learn(question, self._named[statement], answer)
+        return answer
 
     def flush(self) -> None:
         """Write everything that waits; what comes of it is that of the transaction.
