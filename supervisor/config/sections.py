@@ -10,6 +10,7 @@ from msgspec import Meta
 from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
+from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
 from supervisor.config.policy_sections import PolicySection
 
 
@@ -111,14 +112,6 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
-class IdentitySection(_Section, frozen=True, kw_only=True):
-    """`identity`: on whose behalf calls are made; what is left out is not said."""
-
-    org: str | None = None
-    team: str | None = None
-    user: str | None = None
-
-
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -186,6 +179,14 @@ class DrillsSection(_Section, frozen=True, kw_only=True):
     canary: str = "supervisor.agents.canary:run"
 
 
+class RetentionSection(_Section, frozen=True, kw_only=True):
+    """[retention]: how long what is over stays in the store; `keep_days` of 0 keeps everything."""
+
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 35
+    checkpoints_keep: Positive = 50
+    folder: str = "exports"
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, as written."""
 
@@ -196,8 +197,11 @@ class Config(_Section, frozen=True, kw_only=True):
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
     drills: DrillsSection = DrillsSection()
+    retention: RetentionSection = RetentionSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    models: ModelsSection | None = None
+    token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()

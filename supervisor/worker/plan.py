@@ -13,6 +13,7 @@ import structlog
 
 from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
+from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.validators import Checks
@@ -72,12 +73,16 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What SIGHUP may change while workers run; `actions` is [policy]."""
+    """What SIGHUP may change while workers run.
+
+    `actions` is [policy], `governor` what says which models may be used, None where nothing does.
+    """
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
+    governor: ModelGovernor | None = None
 
 
 @dataclass(slots=True, kw_only=True)

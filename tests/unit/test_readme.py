@@ -20,7 +20,7 @@ from supervisor.agents import git
 from supervisor.cli import main, stop
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.parser import Parser
-from supervisor.config import alert_sections, policy_sections, sections
+from supervisor.config import alert_sections, model_sections, policy_sections, sections
 from supervisor.errors import SupervisorError
 from supervisor.events.kinds import KINDS
 from supervisor.governance.health import Health
@@ -47,11 +47,17 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[alerts.channel.NAME]`": alert_sections.ChannelSection,
     "`[[alerts.rate]]`": alert_sections.RateSection,
     "`[drills]`": sections.DrillsSection,
+    "`[retention]`": sections.RetentionSection,
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,
     "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
+    "`[models]`": model_sections.ModelsSection,
+    "`[models.actions]`": model_sections.ActionTiersSection,
+    "`[[models.rule]]`": model_sections.ModelRuleSection,
+    "`[[models.override]]`": model_sections.ModelOverrideSection,
+    "`[[token_budget]]`": model_sections.TokenBudgetSection,
     "`[worker.NAME.output]`": sections.WorkerOutputSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
