@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
@@ -103,6 +103,10 @@ class Memory:
             self.forget()
 
 
+#: Statements in the order in which they are run, each with the values of its rows.
+Waiting: TypeAlias = Sequence[tuple[Later, list[tuple[Value, ...]]]]
+
+
 class RememberingTransaction:
     """The part of a transaction that all drivers share: what is remembered, what is written later.
 
@@ -169,8 +173,8 @@ class RememberingTransaction:
             assert keep.values_of is not None, keep.table
             waiting = self._changed.setdefault(keep.save, [])
             waiting.extend(keep.values_of(kept[key]) for key in keys)
-        for later, rows in (*self._new.items(), *self._changed.items()):
-            changed = self._run_many(later, rows)
+        waiting_now = [*self._new.items(), *self._changed.items()]
+        for (later, rows), changed in zip(waiting_now, self._run_all(waiting_now), strict=True):
             if changed != len(rows):
                 raise RuntimeError(f"{later.statement} changed {changed} of {len(rows)} rows")
         for waiting_rows in (self._new, self._changed, self._touched):
@@ -187,6 +191,6 @@ class RememberingTransaction:
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
         raise NotImplementedError
 
-    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
-        """Run the statement for each row, and return how many rows it changed in all."""
+    def _run_all(self, waiting: Waiting) -> list[int]:
+        """Run each statement for each of its rows, and return how many rows each has changed."""
         raise NotImplementedError
