@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
 
@@ -173,7 +174,10 @@ class RememberingTransaction:
             assert keep.values_of is not None, keep.table
             waiting = self._changed.setdefault(keep.save, [])
             waiting.extend(keep.values_of(kept[key]) for key in keys)
-        waiting_now = [*self._new.items(), *self._changed.items()]
+        waiting_now = [
+            (later, [REDACTION.row(later.columns, row) for row in rows])
+            for later, rows in (*self._new.items(), *self._changed.items())
+        ]
         for (later, rows), changed in zip(waiting_now, self._run_all(waiting_now), strict=True):
             if changed != len(rows):
                 raise RuntimeError(f"{later.statement} changed {changed} of {len(rows)} rows")
