@@ -66,6 +66,9 @@ WRITES: Writes = {
     "maintenance/restore_drill.py:drills.begin": Write(Reach.PERSON, ("drill",)),
     "maintenance/kill_drill.py:_engage": Write(Reach.PERSON, ("kill",)),
     "cli/alerts.py:acknowledge": Write(Reach.PERSON, ("acknowledge_alert",)),
+    "cli/incident.py:operation": Write(
+        Reach.PERSON, ("incident_open", "incident_note", "incident_close")
+    ),
     # What agents can reach.
     "worker/tick.py:begin_tick": Write(Reach.AGENT, why=_A_TICK),
     "worker/actions.py:propose": Write(Reach.AGENT, ("propose",)),
@@ -101,6 +104,8 @@ WRITES: Writes = {
     "maintenance/sweep_rehearsal.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
     "maintenance/sweep_rehearsal.py:drills.take_up": Write(Reach.DAEMON, why=_STATE),
     "maintenance/sweep_rehearsal.py:_rehearse": Write(Reach.DAEMON, why="it is always taken back"),
+    "worker/morning_report.py:open_schedule": Write(Reach.DAEMON, why=_STATE),
+    "worker/morning_report.py:_tell": Write(Reach.DAEMON, why=_STATE),
     "worker/canary.py:_take_up": Write(Reach.DAEMON, why=_STATE),
     "worker/loop.py:_pause_on_cap": Write(Reach.DAEMON, why=_STATE),
     "worker/timetable.py:open_schedule": Write(Reach.DAEMON, why=_STATE),
