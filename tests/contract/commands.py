@@ -8,16 +8,9 @@ from typing import TypeAlias
 import msgspec
 
 from supervisor import Context
+from supervisor.alerts import incidents
 from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
 from supervisor.alerts.facts import Fact, Severity
-from supervisor.alerts.incidents import (
-    CloseCommand,
-    NoteCommand,
-    OpenCommand,
-    close_incident,
-    note_incident,
-    open_incident,
-)
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
 from supervisor.cli.sessions import ResumeCommand, _resume_once
 from supervisor.events.log import Origin
@@ -206,26 +199,28 @@ async def acknowledging(bench: PolicyBench) -> Case:
 
 
 async def opening_incident(bench: PolicyBench) -> Case:
-    send = _sender(bench, open_incident, UTC_ZONE)
-    return Case(send=send, content=OpenCommand(title="x"), others={"title": "y"})
+    send = _sender(bench, incidents.open_incident, UTC_ZONE)
+    return Case(send=send, content=incidents.OpenCommand(title="x"), others={"title": "y"})
 
 
 async def noting_incident(bench: PolicyBench) -> Case:
     incident = await _incident(bench)
-    command = NoteCommand(incident=incident, text="x")
+    command = incidents.NoteCommand(incident=incident, text="x")
     others = {"incident": "none", "text": "y", "alert": "none", "drill": "none"}
-    return Case(send=_sender(bench, note_incident, UTC_ZONE), content=command, others=others)
+    return Case(
+        send=_sender(bench, incidents.note_incident, UTC_ZONE), content=command, others=others
+    )
 
 
 async def closing_incident(bench: PolicyBench) -> Case:
-    command = CloseCommand(incident=await _incident(bench), why="x")
-    send = _sender(bench, close_incident, UTC_ZONE)
+    command = incidents.CloseCommand(incident=await _incident(bench), why="x")
+    send = _sender(bench, incidents.close_incident, UTC_ZONE)
     return Case(send=send, content=command, others={"incident": "none", "why": "y"})
 
 
 async def _incident(bench: PolicyBench) -> str:
-    command, origin = OpenCommand(title="x"), _origin(bench, "i-1")
-    return (await bench.store.write(open_incident, command, origin, UTC_ZONE)).incident
+    command, origin = incidents.OpenCommand(title="x"), _origin(bench, "i-1")
+    return (await bench.store.write(incidents.open_incident, command, origin, UTC_ZONE)).incident
 
 
 # --- agents'
