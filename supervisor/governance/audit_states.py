@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from supervisor.events import approval_kinds, kinds, upkeep_kinds
+from supervisor.events import alert_kinds, approval_kinds, kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -25,6 +25,7 @@ _OPERATIONS: Mapping[type[Event], str] = {
     kinds.KillSwitchReleased: "release",
     kinds.RollbackCompleted: "rollback",
     kinds.HoldReconciled: "reconcile",
+    alert_kinds.AlertAcknowledged: "acknowledge_alert",
     upkeep_kinds.StoreRestored: "restore",
     upkeep_kinds.LedgerClockReset: "reset_clock",
     upkeep_kinds.DrillPassed: "drill",
@@ -77,6 +78,7 @@ class StateAudit:
         kinds.BreakerClosed,
         kinds.RollbackCompleted,
         kinds.HoldReconciled,
+        alert_kinds.AlertAcknowledged,
         upkeep_kinds.StoreRestored,
         upkeep_kinds.LedgerClockReset,
         upkeep_kinds.DrillPassed,
