@@ -16,7 +16,8 @@ from tests.contract.policy_bench import CALM, UTC_ZONE, PolicyBench
 from tests.contract.writes import found_operations
 from tests.databases import RawConnection
 
-#: Its event is also that of a daemon's start, and of months that are simulated.
+#: A new operation stands with its event in governance/audit_states.py. Of this one it does not:
+#: its event is also that of a daemon's start, and of months that are simulated.
 NOT_TOLD_APART = {"resume"}
 
 
