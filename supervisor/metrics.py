@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from supervisor.events import kinds
 from supervisor.events.log import Recorded
-from supervisor.governance.breakers import BreakerState
+from supervisor.governance.breaker import BreakerState
 from supervisor.money import to_usd
 
 _TICK_BUCKETS_S = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from supervisor.config.bounds import Count, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
+from supervisor.config.breaker_sections import BreakersSection
 from supervisor.config.policy_sections import PolicySection
 
 
@@ -137,3 +138,4 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    breakers: BreakersSection = BreakersSection()

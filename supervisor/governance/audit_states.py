@@ -12,7 +12,7 @@ from supervisor.events import approval_kinds, kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.breakers import BreakerState
+from supervisor.governance.breaker import BreakerState
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
 from supervisor.storage.database import Transaction
 
@@ -39,8 +39,14 @@ class _Latch(msgspec.Struct, frozen=True):
 
 
 class _Breaker(msgspec.Struct, frozen=True):
+    """A breaker's row; one that has only counted failures has no event."""
+
     name: str
-    state: BreakerState
+    state: BreakerState = BreakerState.CLOSED
+    cause: str = ""
+    why: str = ""
+    retry_at: int = 0
+    openings: int = 0
 
 
 class _Command(msgspec.Struct, frozen=True):
@@ -82,7 +88,7 @@ class StateAudit:
         self._tx = tx
         self._findings = findings
         self._latches: dict[str, bool] = {}
-        self._breakers: dict[str, BreakerState] = {}
+        self._breakers: dict[str, _Breaker] = {}
         self._reset_from = 0
 
     def add(self, row: EventRow, event: Event) -> None:
@@ -93,11 +99,21 @@ class StateAudit:
             case kinds.KillSwitchReleased():
                 self._latches[event.scope] = False
             case kinds.BreakerOpened():
-                self._breakers[event.name] = BreakerState.OPEN
+                self._breakers[event.name] = _Breaker(
+                    name=event.name,
+                    state=BreakerState.OPEN,
+                    cause=event.cause,
+                    why=event.why,
+                    retry_at=event.retry_at,
+                    openings=event.openings,
+                )
             case kinds.BreakerHalfOpened():
-                self._breakers[event.name] = BreakerState.HALF_OPEN
+                self._breakers[event.name] = msgspec.structs.replace(
+                    self._breakers.get(event.name, _Breaker(event.name)),
+                    state=BreakerState.HALF_OPEN,
+                )
             case kinds.BreakerClosed():
-                self._breakers[event.name] = BreakerState.CLOSED
+                self._close(event)
             case upkeep_kinds.LedgerClockReset():
                 self._reset_from = max(self._reset_from, event.clock_before)
             case _:
@@ -105,6 +121,12 @@ class StateAudit:
         operation = _operation_of(event)
         if operation is not None and row.command_id:
             self._check_command(row, operation)
+
+    def _close(self, event: kinds.BreakerClosed) -> None:
+        # Who closes one by hand says that its cause is gone: it begins anew.
+        before = self._breakers.get(event.name, _Breaker(event.name))
+        openings = 0 if event.is_by_hand else before.openings
+        self._breakers[event.name] = _Breaker(name=event.name, openings=openings)
 
     def _check_command(self, row: EventRow, operation: str) -> None:
         # Without its row the same command, sent again, would be done again.
@@ -136,12 +158,14 @@ class StateAudit:
 
     def _check_breakers(self) -> None:
         for breaker in self._rows("breakers", "breaker", _Breaker, lambda row: row.name):
-            should = self._breakers.pop(breaker.name, None)
-            if breaker.state != should:
-                what = f"its row says {breaker.state}, its events {should or 'nothing'}"
-                self._findings.add(f"breaker {breaker.name}", what)
-        for name, state in self._breakers.items():
-            self._findings.add(f"breaker {name}", f"its events say {state}, it has no row")
+            should = self._breakers.pop(breaker.name, _Breaker(breaker.name))
+            for field in _Breaker.__struct_fields__[1:]:
+                says, should_say = getattr(breaker, field), getattr(should, field)
+                if says != should_say:
+                    what = f"its row says {field} {says!s}, its events {should_say!s}"
+                    self._findings.add(f"breaker {breaker.name}", what)
+        for name, should in self._breakers.items():
+            self._findings.add(f"breaker {name}", f"its events say {should.state}, it has no row")
 
     def _check_commands(self) -> None:
         for command in self._rows("commands", "command", _Command, lambda row: row.id):
@@ -185,6 +209,8 @@ def _operation_of(event: Event) -> str | None:
             return "approve" if is_decision else None
         case approval_kinds.ApprovalDenied():
             return "deny" if event.ticket else None
+        case kinds.BreakerClosed():
+            return "close_breaker" if event.is_by_hand else None
         case _:
             return _OPERATIONS.get(type(event))
 

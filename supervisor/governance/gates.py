@@ -10,7 +10,7 @@ import msgspec
 
 from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
-from supervisor.governance.breakers import Breaker, admits, find_breaker, worker_breaker
+from supervisor.governance.breaker import Breaker, Caller, admits, watched_breakers
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
@@ -25,7 +25,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
-    that no account of money can stop it.
+    that no account of money can stop it. `breakers` are those of the caller that are not closed, or
+    that count failures.
     """
 
     now: datetime
@@ -35,7 +36,13 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     latches: Sequence[Latch] = ()
     spent: Sequence[Account] = ()
     is_free: bool = False
-    breaker: Breaker | None = None
+    caller: Caller
+    breakers: Sequence[Breaker] = ()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a good end would be news to a breaker."""
+        return bool(self.breakers)
 
 
 Gate: TypeAlias = Callable[[Situation], Refusal | None]
@@ -71,13 +78,15 @@ def spend_cap(situation: Situation) -> Refusal | None:
     return None
 
 
-def breaker(situation: Situation) -> Refusal | None:
-    """Refuse while the worker's breaker is open."""
-    return admits(situation.breaker, situation.now)
+def breakers(situation: Situation) -> Refusal | None:
+    """Refuse while a breaker of the worker, of the call's provider or of all is open."""
+    caller, now = situation.caller, situation.now
+    refusals = (admits(breaker, caller, now) for breaker in situation.breakers)
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 #: In the order of requirement D3.
-GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker)
+GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breakers)
 
 
 def first_refusal(situation: Situation) -> Refusal | None:
@@ -89,14 +98,14 @@ class _Alarms(msgspec.Struct, frozen=True):
     """Whether there is anything to read, which most of the time there is not, and the time."""
 
     latches: int
-    breaker: str | None
+    breakers: int
     ledger_at: int
 
 
-def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
-    """Read what the gates of a paid call look at; its accounts are checked by the hold."""
-    name = worker_breaker(worker)
-    alarms = tx.row("governance.alarms", _Alarms, breaker=name)
+def look(tx: Transaction, caller: Caller, *, now: datetime) -> Situation:
+    """Read what the gates of a tick or a paid call look at; a call's hold checks its accounts."""
+    worker, (breaker, provider, system) = caller.worker, caller.breakers
+    alarms = tx.row("governance.alarms", _Alarms, breaker=breaker, provider=provider, system=system)
     assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
@@ -104,7 +113,8 @@ def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
         worker=worker,
         session=open_session_of(tx, worker),
         latches=engaged(tx) if alarms.latches else (),
-        breaker=find_breaker(tx, name) if alarms.breaker else None,
+        caller=caller,
+        breakers=watched_breakers(tx, caller) if alarms.breakers else (),
     )
 
 

@@ -47,6 +47,10 @@ class SimulatedModels(Models):
         model = self._real.resolve(full_name, at)
         return replace(model, provider=SimulatedProvider(self._vendor, model.price))
 
+    def cheapest(self, full_name: str, at: datetime) -> Model:
+        model = self._real.cheapest(full_name, at)
+        return replace(model, provider=SimulatedProvider(self._vendor, model.price))
+
     def is_free(self, full_name: str) -> bool:
         return self._real.is_free(full_name)
 

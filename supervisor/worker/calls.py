@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import anyio.lowlevel
 import msgspec
+from msgspec.structs import replace
 
 from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events.log import Origin
+from supervisor.governance.breakers import Fault
 from supervisor.governance.executions import begin_execution
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
-from supervisor.providers.provider import AnswerStream, Message, ModelAnswer, ModelRequest, Usage
+from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
 from supervisor.worker import placing
 from supervisor.worker.models import Model
-from supervisor.worker.placing import Bid, Granted, HoldEnd
+from supervisor.worker.own_probe import OwnProbe
+from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
 from supervisor.worker.plan import Kernel
+from supervisor.worker.reply import Reply, ReplyStream
+from supervisor.worker.streak import Streak, fingerprint
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
-_UNMETERED = Metering()
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's answer, and what the ledger has recorded for it.
-
-    `usage` is None where the provider did not say: then the whole hold was forfeited.
-    """
-
-    text: str
-    usage: Usage | None
-    cost_usd: float
-    model: str
-    finish_reason: str
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +50,16 @@ class Calls:
         self._session_id = session_id
         self._count = 0
         self._open: set[str] = set()
+        self._watched: set[str] = set()
         self._ends: list[HoldEnd] = []
         self._written: list[Awaitable[object]] = []
+        self._probe = OwnProbe()
+        self.streak = Streak()
+        self.is_watched = True
+
+    def go_on(self, streak: Streak, *, is_watched: bool) -> None:
+        """Begin with the worker's last call, and with what the breakers knew of the tick."""
+        self.streak, self.is_watched = streak, is_watched
 
     def origin(self, command_id: str = "") -> Origin:
         """Return the origin of an event that this tick makes now."""
@@ -127,22 +126,33 @@ class Calls:
         self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
     ) -> _Call:
         asked = ModelRequest(model=model.name, messages=tuple(messages), max_tokens=max_tokens)
-        with self.recording_refusal(model.full_name):
-            input_tokens_max = model.provider.input_tokens_max(asked)
-        bid = Bid(
-            price=model.price,
-            input_tokens_max=input_tokens_max,
-            output_tokens_max=max_tokens,
-            output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
-        )
-        granted = await self.place(
+        bid = self._bid(model, asked)
+        granted = await self._place(
             model=model.full_name, what=purpose, amounts=bid.amounts(max_tokens), bid=bid
         )
+        if isinstance(granted, AskAsProbe):
+            # A probe may fail: it is made as cheap as it can be.
+            model = self._kernel.models.cheapest(model.full_name, self._kernel.clock.now())
+            asked = replace(asked, model=model.name)
+            bid = replace(self._bid(model, asked), is_cheapest=True)
+            granted = await self.place(
+                model=model.full_name, what=purpose, amounts=bid.amounts(max_tokens), bid=bid
+            )
         return _Call(
             model=model,
             hold=granted.hold,
-            request=msgspec.structs.replace(asked, max_tokens=granted.output_tokens_max),
+            request=replace(asked, max_tokens=granted.output_tokens_max),
             began_s=self._kernel.clock.monotonic(),
+        )
+
+    def _bid(self, model: Model, asked: ModelRequest) -> Bid:
+        with self.recording_refusal(model.full_name):
+            input_tokens_max = model.provider.input_tokens_max(asked)
+        return Bid(
+            price=model.price,
+            input_tokens_max=input_tokens_max,
+            output_tokens_max=asked.max_tokens,
+            output_tokens_min=min(self._kernel.policy.min_output_tokens, asked.max_tokens),
         )
 
     @contextmanager
@@ -166,20 +176,49 @@ class Calls:
             Refusal: a gate said no, or the worst case did not fit.
             StoreUnavailable: the hold could not be written, so there is no call.
         """
-        self._write_ends()
+        placed = await self._place(model=model, what=what, amounts=amounts, bid=bid)
+        assert isinstance(placed, Granted), f"a call that may be a probe got {placed!r}"
+        return placed
+
+    async def _place(
+        self, *, model: str, what: str, amounts: Amounts, bid: Bid | None
+    ) -> Granted | AskAsProbe:
         self._count += 1
         hold_id = f"{self._worker}#{self._tick}.{self._count}"
         request = self._request(hold_id, model=model, what=what, amounts=amounts)
-        # Shielded: a cancel in between would leave a hold of which this task does not know.
-        with anyio.CancelScope(shield=True):
-            placed = await self._kernel.database.write(
-                placing.place, request, bid, self._kernel.policy.budgets, self.origin(hold_id)
-            )
+        while True:
+            self._write_ends()
+            # Shielded: a cancel in between would leave a hold of which this task does not know.
+            with anyio.CancelScope(shield=True):
+                placed = await self._ask(request, bid)
+            if not isinstance(placed, WaitForProbe):
+                break
+            await self._probe.wait(placed.hold)
         if isinstance(placed, Refusal):
+            self.is_watched = True
             raise placed
+        if isinstance(placed, AskAsProbe):
+            return placed
         self._open.add(placed.hold.id)
+        if placed.is_watched:
+            self._watched.add(placed.hold.id)
+            self.is_watched = True
+        if placed.is_probe:
+            self._probe.begin(placed.hold.id)
         await self._give_back_if_cancelled(placed.hold)
         return placed
+
+    def _ask(
+        self, request: HoldRequest, bid: Bid | None
+    ) -> Awaitable[Granted | AskAsProbe | WaitForProbe | Refusal]:
+        return self._kernel.database.write(
+            placing.place,
+            request,
+            bid,
+            self._kernel.policy.budgets,
+            self.origin(request.id),
+            self._probe.inside,
+        )
 
     def _request(
         self, hold_id: str, *, model: str = "", what: str = "", amounts: Amounts = _NOTHING
@@ -216,6 +255,7 @@ class Calls:
         if isinstance(hold, Refusal):
             raise hold
         self._open.add(hold.id)
+        self._watched.add(hold.id)
         await self._give_back_if_cancelled(hold)
         return hold
 
@@ -232,10 +272,13 @@ class Calls:
         try:
             yield
         except ProviderFailed as error:
+            # A request that a provider turns down for good says nothing against the provider.
+            is_providers = error.is_retryable or not error.was_refused
+            fault = Fault.PROVIDER if is_providers else Fault.CALL
             if error.was_refused:
-                self.release(hold, why=error.what)
+                self.release(hold, why=error.what, fault=fault)
             else:
-                self.forfeit(hold, why=error.what)
+                self.forfeit(hold, why=error.what, fault=fault)
             raise
         except BaseException:
             self.forfeit(hold, why="cancelled while it was in flight")
@@ -245,6 +288,8 @@ class Calls:
 
     def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage
+        model, messages = call.model.full_name, call.request.messages
+        self.streak = self.streak.then(fingerprint(model, messages, answer.text))
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")
             cost = call.hold.cost_held
@@ -256,7 +301,9 @@ class Calls:
                 duration_s=round(self._kernel.clock.monotonic() - call.began_s, 6),
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
-            self.settle(call.hold, actual, metering)
+            end = self._end_of(call.hold, HoldStatus.SETTLED)
+            repeats = self.streak.repeats
+            self._end(replace(end, actual=actual, metering=metering, repeats=repeats))
         return Reply(
             text=answer.text,
             usage=usage,
@@ -270,51 +317,40 @@ class Calls:
 
         `failure` says of an execution that it failed all the same.
         """
-        self._end(hold, HoldStatus.SETTLED, actual=actual, metering=metering, failure=failure)
+        end = self._end_of(hold, HoldStatus.SETTLED)
+        self._end(replace(end, actual=actual, metering=metering, failure=failure))
 
-    def release(self, hold: Hold, *, why: str) -> None:
+    def release(self, hold: Hold, *, why: str, fault: Fault = Fault.NONE) -> None:
         """End the hold at nothing; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.RELEASED, why=why)
+        self._end(replace(self._end_of(hold, HoldStatus.RELEASED), why=why, fault=fault))
 
-    def forfeit(self, hold: Hold, *, why: str) -> None:
+    def forfeit(self, hold: Hold, *, why: str, fault: Fault = Fault.NONE) -> None:
         """End the hold at its full amount; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.FORFEITED, why=why)
+        self._end(replace(self._end_of(hold, HoldStatus.FORFEITED), why=why, fault=fault))
 
-    def _end(
-        self,
-        hold: Hold,
-        status: HoldStatus,
-        *,
-        actual: Amounts = _NOTHING,
-        metering: Metering = _UNMETERED,
-        why: str = "",
-        failure: str = "",
-    ) -> None:
+    def _end_of(self, hold: Hold, status: HoldStatus) -> HoldEnd:
+        is_watched = hold.id in self._watched
+        return HoldEnd(hold=hold, status=status, origin=self.origin(hold.id), is_watched=is_watched)
+
+    def _end(self, end: HoldEnd) -> None:
         """Queue the first end of the hold; every later one is too late and changes nothing."""
-        if hold.id not in self._open:
+        hold_id = end.hold.id
+        if hold_id not in self._open:
             return
-        self._open.discard(hold.id)
+        self._open.discard(hold_id)
         if not self._ends:
             # In the loop's next turn, unless the tick ends in this one and takes it along.
             asyncio.get_running_loop().call_soon(self._write_ends)
-        self._ends.append(
-            HoldEnd(
-                hold=hold,
-                status=status,
-                origin=self.origin(hold.id),
-                actual=actual,
-                metering=metering,
-                why=why,
-                failure=failure,
-            )
-        )
+        self._ends.append(end)
+        self._probe.end(hold_id)
 
     def _write_ends(self) -> None:
         """Hand over what has ended to the store, which keeps the order of calls."""
         ends = self.take_ends()
         if ends:
             database = self._kernel.database
-            self._written.append(database.write(placing.end_holds, self._session_id, ends))
+            rules = self._kernel.policy.breakers
+            self._written.append(database.write(placing.end_holds, self._session_id, ends, rules))
 
     def take_ends(self) -> list[HoldEnd]:
         """Return the ends that nobody has written yet; who takes them writes them."""
@@ -337,28 +373,3 @@ class Calls:
                 failed = error
         if failed is not None:
             raise failed
-
-
-class ReplyStream:
-    """An answer that is still arriving: iterate over its pieces, then read `reply`."""
-
-    def __init__(self, arriving: AnswerStream, conclude: Callable[[], Reply]) -> None:
-        self._arriving = arriving
-        self._conclude = conclude
-        self._reply: Reply | None = None
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        async for piece in self._arriving:
-            yield piece
-        self._reply = self._conclude()
-
-    @property
-    def reply(self) -> Reply:
-        """The whole reply, once the iteration has ended.
-
-        Raises:
-            RuntimeError: it has not.
-        """
-        if self._reply is None:
-            raise RuntimeError("read the stream to its end before its reply")
-        return self._reply

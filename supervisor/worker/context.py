@@ -21,10 +21,11 @@ from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
 from supervisor.providers.provider import Message
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
-from supervisor.worker.calls import Calls, Reply, ReplyStream
+from supervisor.worker.calls import Calls
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.models import Model
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.reply import Reply, ReplyStream
 from supervisor.worker.state import DurableState
 
 _MESSAGES_MAX = 1_000

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 import structlog
 
 from supervisor.clock import Clock
+from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
@@ -56,12 +57,13 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What SIGHUP may change while workers run; `actions` is [policy]."""
+    """What SIGHUP may change while workers run; `actions` is [policy], `breakers` [breakers]."""
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
+    breakers: BreakerRules = field(default_factory=BreakerRules)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance import gates
-from supervisor.governance.breakers import let_probe_through
+from supervisor.governance.breaker import BreakerRules, Caller, to_probe
+from supervisor.governance.breakers import TickReport, begin_probe, report_tick
 from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.rotation import (
@@ -28,6 +29,7 @@ from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
 from supervisor.worker.placing import HoldEnd, write_ends
+from supervisor.worker.streak import Streak
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,16 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A tick that passed the gates; `state` is the worker's, as JSON."""
+    """A tick that passed the gates; `state` is the worker's, as JSON.
+
+    `is_watched` says that a breaker wants to know how it ends; `streak` is the worker's last call.
+    """
 
     tick: int
     session: Session
     state: str
+    streak: Streak
+    is_watched: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +83,16 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    streak: Streak = Streak()
+    breakers: BreakerRules = BreakerRules()
+    is_watched: bool = True
 
 
 class _Numbered(msgspec.Struct, frozen=True):
     number: int
     state: str
+    last_call: str
+    repeats: int
 
 
 class _Progressed(msgspec.Struct, frozen=True):
@@ -95,7 +107,7 @@ class _Worker(msgspec.Struct, frozen=True):
 
 def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started | Skipped:
     """Pass the gates in order, rotate the session if it is due, and record what came of it."""
-    situation = gates.look(tx, worker=request.worker, now=origin.at)
+    situation = gates.look(tx, Caller(worker=request.worker), now=origin.at)
     # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
     refusal = gates.kill_switch(situation)
     if refusal is None:
@@ -126,11 +138,18 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
         now=to_us(origin.at),
     )
     with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
-        let_probe_through(tx, journal, situation.breaker)
+        caller = Caller(worker=request.worker, tick=tick)
+        begin_probe(tx, journal, to_probe(situation.breakers, caller), caller)
         journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
     if request.is_called:
         tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
-    return Started(tick=tick, session=situation.session, state=numbered.state)
+    return Started(
+        tick=tick,
+        session=situation.session,
+        state=numbered.state,
+        streak=Streak(call=numbered.last_call, repeats=numbered.repeats),
+        is_watched=situation.is_watched,
+    )
 
 
 def _session_for_now(
@@ -193,7 +212,7 @@ def finish_tick(
     if not is_first:
         return False
     with Journal(tx, ending.session_id, origin) as journal:
-        write_ends(tx, journal, ends)
+        write_ends(tx, journal, ends, ending.breakers)
         why = f"the tick {ending.outcome}"
         left = ledger.forfeit_open(tx, journal, worker=ending.worker, tick=ending.tick, why=why)
         fail_forfeited(tx, journal, left, why=why)
@@ -203,6 +222,8 @@ def finish_tick(
             name=ending.worker,
             outcome=ending.outcome,
             state=ending.state,
+            last_call=ending.streak.call,
+            repeats=ending.streak.repeats,
             now=now,
         )
         assert progressed is not None, f"worker {ending.worker} is not registered"
@@ -216,11 +237,22 @@ def finish_tick(
                 why=ending.why,
             )
         )
+        report_tick(tx, journal, _report(ending), ending.breakers)
         if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
             _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
         if ending.handoff_note is not None:
             tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
     return True
+
+
+def _report(ending: Ending) -> TickReport:
+    return TickReport(
+        worker=ending.worker,
+        tick=ending.tick,
+        outcome=ending.outcome,
+        why=ending.why or ending.outcome,
+        is_watched=ending.is_watched,
+    )
 
 
 def checkpoint_now(

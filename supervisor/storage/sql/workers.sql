@@ -16,7 +16,7 @@ FROM workers ORDER BY name
 -- name: next_tick
 UPDATE workers SET last_tick = last_tick + 1, session_id = :session_id
 WHERE name = :name
-RETURNING last_tick AS number, state
+RETURNING last_tick AS number, state, last_call, repeats
 
 -- name: begin_tick
 INSERT INTO ticks (worker, number, session_id, boot_id, started_at)
@@ -42,6 +42,8 @@ UPDATE workers SET
     last_outcome = :outcome,
     last_progress_at = :now,
     state = coalesce(:state, state),
+    last_call = :last_call,
+    repeats = :repeats,
     ticks_since_checkpoint = ticks_since_checkpoint + 1
 WHERE name = :name
 RETURNING state, ticks_since_checkpoint
