@@ -117,9 +117,14 @@ class Daemon:
             loaded=lambda: self._loaded,
             peers=self._peers,
             metrics=self.metrics,
+            vitals=self._vitals,
             call=self._workforce.call,
         )
-        self.kill_watch.follow(self._upkeep.look_for_drills)
+        self.kill_watch.follow(self._upkeep.follow_others)
+        self._build_watchers(loaded)
+
+    def _build_watchers(self, loaded: Loaded) -> None:
+        section = loaded.config.supervisor
         self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,
@@ -228,7 +233,8 @@ class Daemon:
 
     async def _begin(self, plans: list[WorkerPlan]) -> None:
         self.process_watch.start()
-        for listener in (self.metrics.follow, self._vitals.follow, EventLines(self._log)):
+        alerts, metrics = self._upkeep.alerts, self.metrics
+        for listener in (metrics.follow, self._vitals.follow, EventLines(self._log), alerts.follow):
             self._database.listen(listener)
         path, names = self._heartbeat_file, [plan.name for plan in plans]
         await self._database.read(check_not_behind, read_witness(path), path)
@@ -248,6 +254,7 @@ class Daemon:
         self._supervision = supervision
         tasks.start_soon(self._obey_signals, tasks, supervision)
         heartbeat = self._heartbeat(tasks)
+        self._upkeep.watch(heartbeat)
         server = serve(self._answers(heartbeat), self._loaded, listening)
         supervision.start(self._child("http", server.run_until_stopped, server.stop))
         supervision.start(self._child("kill-watch", self.kill_watch.run))
@@ -381,6 +388,7 @@ class Daemon:
         self._loaded = loaded
         self.kernel.models, self.kernel.policy = models, policy
         self._vitals.expect({name: plan.tick_timeout_s for name, plan in plans.items()})
+        self._upkeep.alerts.reconfigure()
         await self._workforce.replace(supervision, plans)
         self._log.info("reloaded", changes=changes)
 

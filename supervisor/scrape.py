@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from supervisor.alerts.record import Undelivered, undelivered
 from supervisor.clock import from_us
 from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breaker import Breaker, all_breakers
@@ -31,6 +32,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sequence[Session]
     drills: Mapping[str, int]
     approvals: Backlog
+    undelivered: Undelivered
     now: datetime
 
 
@@ -45,6 +47,7 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         sessions=tx.rows("sessions.open_ones", Session),
         drills=last_passes(tx),
         approvals=read_backlog(tx),
+        undelivered=undelivered(tx),
         now=now,
     )
 
@@ -58,6 +61,7 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     kinds = [latch.scope.partition(":")[0] for latch in gauges.latches]
     for kind in ("system", "worker", "session"):
         metrics.kill_engaged.labels(kind).set(kinds.count(kind))
+    metrics.alerts_undelivered.set(gauges.undelivered.count)
     metrics.approvals_pending.set(gauges.approvals.pending)
     metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
     for breaker in gauges.breakers:

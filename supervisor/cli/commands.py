@@ -38,6 +38,7 @@ COMMANDS = {
         "scorecard", "approvals, denials, budgets, ticks, cost by session, day or horizon"
     ),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
+    "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

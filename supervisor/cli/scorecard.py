@@ -42,7 +42,7 @@ def add_options(parser: Parser) -> None:
     """Tell the parser the command's options."""
     parser.add_argument("--by", choices=_BY, default="day", help="what a window is; day")
     parser.add_argument(
-        "--horizon", choices=_HORIZONS, help="what a horizon is, with --by horizon; day"
+        "--horizon", choices=_HORIZONS, help="of --by horizon; else [session] horizon, else day"
     )
     parser.add_argument("--worker", metavar="NAME", help="of one worker; or `system`")
     parser.add_argument(
@@ -69,9 +69,10 @@ def run(invocation: Invocation) -> int:
     options = invocation.options(ScorecardOptions)
     loaded = invocation.load()
     _check(options, loaded)
+    horizon = options.horizon or loaded.config.session.horizon
     wanted = Wanted(
         by=options.by,
-        period=Period.DAY if options.by == "day" else Period(options.horizon or "day"),
+        period=Period.DAY if options.by == "day" else Period(horizon or Period.DAY),
         windows_max=options.last,
         worker=options.worker,
         timezone=loaded.timezone,

@@ -119,15 +119,16 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_hold_open if self.is_of_provider else self.is_tick_running
 
 
-class Caller(msgspec.Struct, frozen=True, kw_only=True):
+class Asker(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks a breaker: a tick, which has no number before it begins, or a call of it.
 
-    `inside` is the hold in whose block the call is made, if it is made in one: a part of a probe
-    is that probe.
+    `is_call` says that it is a paid call, of which a probe has one at a time. `inside` is the hold
+    in whose block it is made, if it is made in one: a part of a probe is that probe.
     """
 
     worker: str
     tick: int = 0
+    is_call: bool = False
     provider: str = ""
     inside: str = ""
 
@@ -163,15 +164,15 @@ def all_breakers(tx: Transaction) -> list[Breaker]:
     return tx.rows("governance.breakers", Breaker)
 
 
-def watched_breakers(tx: Transaction, caller: Caller) -> list[Breaker]:
-    """Return those of the caller's breakers that are not closed, or count failures."""
-    worker, provider, system = caller.breakers
+def watched_breakers(tx: Transaction, asker: Asker) -> list[Breaker]:
+    """Return those of the asker's breakers that are not closed, or count failures."""
+    worker, provider, system = asker.breakers
     return tx.rows(
         "governance.watched_breakers", Breaker, worker=worker, provider=provider, system=system
     )
 
 
-def admits(breaker: Breaker, caller: Caller, now: datetime) -> BreakerOpen | None:
+def admits(breaker: Breaker, asker: Asker, now: datetime) -> BreakerOpen | None:
     """Return the refusal of a breaker that is open, or that is being probed by another."""
     match breaker.state:
         case BreakerState.CLOSED:
@@ -181,15 +182,15 @@ def admits(breaker: Breaker, caller: Caller, now: datetime) -> BreakerOpen | Non
                 return None
             return _refusal(breaker, from_us(breaker.retry_at))
         case BreakerState.HALF_OPEN:
-            if not breaker.is_probe_alive or _is_part_of_probe(breaker, caller):
+            if not breaker.is_probe_alive or _is_part_of_probe(breaker, asker):
                 return None
             return _refusal(breaker, now + timedelta(seconds=PROBE_WAIT_S))
 
 
-def _is_part_of_probe(breaker: Breaker, caller: Caller) -> bool:
-    if breaker.is_hold_open and caller.inside == breaker.probe_hold:
-        return True
-    return not breaker.is_hold_open and breaker.is_probed_by(caller.worker, caller.tick)
+def _is_part_of_probe(breaker: Breaker, asker: Asker) -> bool:
+    if breaker.is_hold_open and asker.is_call:
+        return asker.inside == breaker.probe_hold
+    return breaker.is_probed_by(asker.worker, asker.tick)
 
 
 def _refusal(breaker: Breaker, retry_at: datetime) -> BreakerOpen:
@@ -197,11 +198,11 @@ def _refusal(breaker: Breaker, retry_at: datetime) -> BreakerOpen:
     return BreakerOpen(name=breaker.name, why=breaker.why, retry_at=retry_at, probe=probe)
 
 
-def to_probe(breakers: Sequence[Breaker], caller: Caller) -> list[Breaker]:
-    """Return those breakers whose probe the caller becomes, where all of them admit it."""
+def to_probe(breakers: Sequence[Breaker], asker: Asker) -> list[Breaker]:
+    """Return those breakers whose probe the asker becomes, where all of them admit it."""
     return [
         breaker
         for breaker in breakers
         if breaker.state is not BreakerState.CLOSED
-        and not (breaker.is_hold_open and caller.inside == breaker.probe_hold)
+        and not (breaker.is_hold_open and asker.inside == breaker.probe_hold)
     ]

@@ -12,10 +12,10 @@ from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.governance.breaker import (
     SYSTEM_BREAKER,
+    Asker,
     Breaker,
     BreakerRules,
     BreakerState,
-    Caller,
     Cause,
     find_breaker,
     provider_breaker,
@@ -67,7 +67,7 @@ class TickReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def begin_probe(
-    tx: Transaction, journal: Journal, taken: Iterable[Breaker], caller: Caller, *, hold: str = ""
+    tx: Transaction, journal: Journal, taken: Iterable[Breaker], asker: Asker, *, hold: str = ""
 ) -> None:
     """Half-open breakers whose cooldown is over, for the tick or the call that is their probe.
 
@@ -77,13 +77,13 @@ def begin_probe(
         probed = msgspec.structs.replace(
             breaker,
             state=BreakerState.HALF_OPEN,
-            probe_worker=caller.worker,
-            probe_tick=caller.tick,
+            probe_worker=asker.worker,
+            probe_tick=asker.tick,
             probe_hold=hold,
         )
         if breaker.state is BreakerState.HALF_OPEN:
             _keep(tx, probed)
-            if breaker.is_probed_by(caller.worker, caller.tick):
+            if breaker.is_probed_by(asker.worker, asker.tick):
                 continue
         else:
             _keep(tx, msgspec.structs.replace(probed, changed_at=to_us(journal.origin.at)))

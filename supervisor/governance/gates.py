@@ -10,10 +10,11 @@ import msgspec
 
 from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
-from supervisor.governance.breaker import Breaker, Caller, admits, watched_breakers
+from supervisor.governance.breaker import Asker, Breaker, admits, watched_breakers
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
+from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budgets, Call, Unit
 from supervisor.ledger.holds import Account, find_spent
 from supervisor.ledger.ledger import refusal
@@ -25,7 +26,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
-    that no account of money can stop it. `breakers` are those of the caller that are not closed, or
+    that no account of money can stop it. `breakers` are those of the asker that are not closed, or
     that count failures.
     """
 
@@ -36,7 +37,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     latches: Sequence[Latch] = ()
     spent: Sequence[Account] = ()
     is_free: bool = False
-    caller: Caller
+    asker: Asker
     breakers: Sequence[Breaker] = ()
 
     @property
@@ -80,8 +81,8 @@ def spend_cap(situation: Situation) -> Refusal | None:
 
 def breakers(situation: Situation) -> Refusal | None:
     """Refuse while a breaker of the worker, of the call's provider or of all is open."""
-    caller, now = situation.caller, situation.now
-    refusals = (admits(breaker, caller, now) for breaker in situation.breakers)
+    asker, now = situation.asker, situation.now
+    refusals = (admits(breaker, asker, now) for breaker in situation.breakers)
     return next((refusal for refusal in refusals if refusal is not None), None)
 
 
@@ -102,9 +103,9 @@ class _Alarms(msgspec.Struct, frozen=True):
     ledger_at: int
 
 
-def look(tx: Transaction, caller: Caller, *, now: datetime) -> Situation:
+def look(tx: Transaction, asker: Asker, *, now: datetime) -> Situation:
     """Read what the gates of a tick or a paid call look at; a call's hold checks its accounts."""
-    worker, (breaker, provider, system) = caller.worker, caller.breakers
+    worker, (breaker, provider, system) = asker.worker, asker.breakers
     alarms = tx.row("governance.alarms", _Alarms, breaker=breaker, provider=provider, system=system)
     assert alarms is not None, "a count always has a row"
     return Situation(
@@ -113,17 +114,23 @@ def look(tx: Transaction, caller: Caller, *, now: datetime) -> Situation:
         worker=worker,
         session=open_session_of(tx, worker),
         latches=engaged(tx) if alarms.latches else (),
-        caller=caller,
-        breakers=watched_breakers(tx, caller) if alarms.breakers else (),
+        asker=asker,
+        breakers=watched_breakers(tx, asker) if alarms.breakers else (),
     )
 
 
 def look_at_accounts(
-    tx: Transaction, situation: Situation, budgets: Budgets, *, model: str, is_free: bool
+    tx: Transaction,
+    situation: Situation,
+    budgets: Budgets,
+    *,
+    model: str,
+    identity: Identity,
+    is_free: bool,
 ) -> Situation:
     """Return the situation with the accounts that the worker's next call would be held on."""
     session_id = situation.session.id if situation.session else ""
-    call = Call(worker=situation.worker, session_id=session_id, model=model)
+    call = Call(worker=situation.worker, session_id=session_id, model=model, identity=identity)
     keys = budgets.accounts(call, situation.ledger_now)
     spent = find_spent(tx, [key.id for key in keys])
     return msgspec.structs.replace(situation, spent=spent, is_free=is_free)

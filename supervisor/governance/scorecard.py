@@ -290,10 +290,12 @@ def _fold(reading: _Reading, session: _Session, now: int) -> _Window:
     closed_at = session.closed_at
     window = _Window(session.id, session.opened_at, session.window_end, now)
     window.is_over = closed_at is not None
-    # One that was closed late, or is paused past its window, lasts as long as that.
-    window.until = now if closed_at is None else closed_at
-    for _, event in reading.of_session(session.id):
+    latest = session.opened_at
+    for row, event in reading.of_session(session.id):
         _count(window, event)
+        latest = max(latest, row.at)
+    # One that is closed or goes on late, or is paused past its window, has lasted as long as that.
+    window.until = max(window.until, latest) if closed_at is None else closed_at
     return window
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -22,15 +22,26 @@ from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
 from supervisor.worker import placing
+from supervisor.worker.callers import Caller
 from supervisor.worker.models import Model
 from supervisor.worker.own_probe import OwnProbe
 from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
-from supervisor.worker.plan import Kernel
-from supervisor.worker.reply import Reply, ReplyStream
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.replies import Reply, ReplyStream
 from supervisor.worker.streak import Streak, fingerprint
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker asks of a model, and on whose behalf."""
+
+    model: Model
+    messages: tuple[Message, ...]
+    max_tokens: int
+    purpose: str
+    caller: Caller
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +54,10 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
 class Calls:
     """Places and ends the holds of one tick. Written only by that tick's task."""
 
-    def __init__(self, kernel: Kernel, *, worker: str, tick: int, session_id: str) -> None:
+    def __init__(self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session_id: str) -> None:
+        self.caller = Caller(identity=plan.identity)
         self._kernel = kernel
-        self._worker = worker
+        self._worker = plan.name
         self._tick = tick
         self._session_id = session_id
         self._count = 0
@@ -70,18 +82,17 @@ class Calls:
             command_id=command_id,
         )
 
-    async def complete(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> Reply:
+    async def complete(self, question: Question) -> Reply:
         """Call a model, trying again as its provider allows, each try under its own hold.
 
         Raises:
             Refusal: a gate said no, or the worst case did not fit; nothing was sent.
             ProviderFailed: the last try failed.
         """
+        model = question.model
         for attempt in range(1, model.attempts_max + 1):
             try:
-                return await self._try(model, messages, max_tokens=max_tokens, purpose=purpose)
+                return await self._try(question)
             except ProviderFailed as error:
                 if attempt == model.attempts_max or not error.is_retryable:
                     raise
@@ -98,18 +109,14 @@ class Calls:
         )
         return max(own_s, error.retry_after_s or 0.0)
 
-    async def _try(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> Reply:
-        call = await self._place_call(model, messages, max_tokens=max_tokens, purpose=purpose)
+    async def _try(self, question: Question) -> Reply:
+        call = await self._place_call(question)
         with self._ending(call.hold):
-            answer = await model.provider.complete(call.request)
+            answer = await call.model.provider.complete(call.request)
             return self._conclude(call, answer)
 
     @asynccontextmanager
-    async def stream(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> AsyncIterator[ReplyStream]:
+    async def stream(self, question: Question) -> AsyncIterator[ReplyStream]:
         """Call a model and give its answer as it arrives; tried once.
 
         A stream that is left before its end is forfeited: what it cost is not known.
@@ -117,27 +124,23 @@ class Calls:
         Raises:
             Refusal, ProviderFailed: as for `complete`.
         """
-        call = await self._place_call(model, messages, max_tokens=max_tokens, purpose=purpose)
+        call = await self._place_call(question)
         with self._ending(call.hold):
-            async with model.provider.stream(call.request) as arriving:
+            async with call.model.provider.stream(call.request) as arriving:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
-    async def _place_call(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> _Call:
-        asked = ModelRequest(model=model.name, messages=tuple(messages), max_tokens=max_tokens)
+    async def _place_call(self, question: Question) -> _Call:
+        model, max_tokens = question.model, question.max_tokens
+        asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
         bid = self._bid(model, asked)
-        granted = await self._place(
-            model=model.full_name, what=purpose, amounts=bid.amounts(max_tokens), bid=bid
-        )
+        granted = await self._bid_for(question, model, bid)
         if isinstance(granted, AskAsProbe):
             # A probe may fail: it is made as cheap as it can be.
             model = self._kernel.models.cheapest(model.full_name, self._kernel.clock.now())
             asked = replace(asked, model=model.name)
             bid = replace(self._bid(model, asked), is_cheapest=True)
-            granted = await self.place(
-                model=model.full_name, what=purpose, amounts=bid.amounts(max_tokens), bid=bid
-            )
+            granted = await self._bid_for(question, model, bid)
+            assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
         return _Call(
             model=model,
             hold=granted.hold,
@@ -155,6 +158,15 @@ class Calls:
             output_tokens_min=min(self._kernel.policy.min_output_tokens, asked.max_tokens),
         )
 
+    async def _bid_for(self, question: Question, model: Model, bid: Bid) -> Granted | AskAsProbe:
+        amounts, what = bid.amounts(bid.output_tokens_max), question.purpose
+        request = self._next(question.caller, model=model.full_name, what=what, amounts=amounts)
+        return await self._place(request, bid)
+
+    def keep(self, writing: Awaitable[object]) -> None:
+        """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
+        self._written.append(writing)
+
     @contextmanager
     def recording_refusal(self, model: str) -> Iterator[None]:
         """Record a refusal that is raised before a hold is asked for."""
@@ -167,25 +179,23 @@ class Calls:
             )
             raise
 
-    async def place(
-        self, *, model: str, what: str, amounts: Amounts, bid: Bid | None = None
-    ) -> Granted:
-        """Pass the gates and place a hold.
+    async def place(self, *, what: str, amounts: Amounts, caller: Caller) -> Granted:
+        """Pass the gates and place the hold of a call of no model.
 
         Raises:
             Refusal: a gate said no, or the worst case did not fit.
             StoreUnavailable: the hold could not be written, so there is no call.
         """
-        placed = await self._place(model=model, what=what, amounts=amounts, bid=bid)
-        assert isinstance(placed, Granted), f"a call that may be a probe got {placed!r}"
+        placed = await self._place(self._next(caller, what=what, amounts=amounts), None)
+        assert isinstance(placed, Granted), f"a call of no model got {placed!r}"
         return placed
 
-    async def _place(
-        self, *, model: str, what: str, amounts: Amounts, bid: Bid | None
-    ) -> Granted | AskAsProbe:
+    def _next(self, caller: Caller, *, model: str = "", what: str, amounts: Amounts) -> HoldRequest:
         self._count += 1
         hold_id = f"{self._worker}#{self._tick}.{self._count}"
-        request = self._request(hold_id, model=model, what=what, amounts=amounts)
+        return self._request(hold_id, caller, model=model, what=what, amounts=amounts)
+
+    async def _place(self, request: HoldRequest, bid: Bid | None) -> Granted | AskAsProbe:
         while True:
             self._write_ends()
             # Shielded: a cancel in between would leave a hold of which this task does not know.
@@ -221,7 +231,13 @@ class Calls:
         )
 
     def _request(
-        self, hold_id: str, *, model: str = "", what: str = "", amounts: Amounts = _NOTHING
+        self,
+        hold_id: str,
+        caller: Caller,
+        *,
+        model: str = "",
+        what: str = "",
+        amounts: Amounts = _NOTHING,
     ) -> HoldRequest:
         return HoldRequest(
             id=hold_id,
@@ -232,6 +248,8 @@ class Calls:
             model=model,
             what=what,
             amounts=amounts,
+            identity=caller.identity,
+            conversation=caller.conversation,
         )
 
     async def execute(self, proposal_id: str) -> Hold:
@@ -242,7 +260,7 @@ class Calls:
             StoreUnavailable: the hold could not be written, so it is not executed.
         """
         self._write_ends()
-        request = self._request(execution_hold_id(proposal_id))
+        request = self._request(execution_hold_id(proposal_id), self.caller)
         with anyio.CancelScope(shield=True):
             hold = await self._kernel.database.write(
                 begin_execution,

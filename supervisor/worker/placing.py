@@ -9,7 +9,7 @@ import msgspec
 from supervisor.errors import BreakerOpen, BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
-from supervisor.governance.breaker import BreakerRules, Caller, provider_of, to_probe
+from supervisor.governance.breaker import Asker, BreakerRules, provider_of, to_probe
 from supervisor.governance.breakers import CallReport, Fault, begin_probe, report_call
 from supervisor.governance.executions import end_execution
 from supervisor.governance.gates import first_refusal, look
@@ -93,27 +93,28 @@ def place(
     With a `bid`, the output is clamped to what the remaining budgets buy (requirement L4a).
     `inside` is the hold in whose block the call is made.
     """
-    caller = Caller(
+    asker = Asker(
         worker=request.worker,
         tick=request.tick,
+        is_call=True,
         provider=provider_of(request.model),
         inside=inside,
     )
-    situation = look(tx, caller, now=origin.at)
-    probed = to_probe(situation.breakers, caller) if situation.breakers else []
+    situation = look(tx, asker, now=origin.at)
+    probed = to_probe(situation.breakers, asker) if situation.breakers else []
     session = situation.session
     is_its_own = session is not None and session.id == request.session_id
     head = session.head if session is not None and is_its_own else None
     with Journal(tx, request.session_id, origin, head) as journal:
         refusal = first_refusal(situation)
-        if isinstance(refusal, BreakerOpen) and _is_own(refusal, caller):
+        if isinstance(refusal, BreakerOpen) and _is_own(refusal, asker):
             return WaitForProbe(refusal.probe)
         if refusal is None and probed and bid is not None and not bid.is_cheapest:
             return AskAsProbe()
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
-                begin_probe(tx, journal, probed, caller, hold=placed.hold.id)
+                begin_probe(tx, journal, probed, asker, hold=placed.hold.id)
                 return msgspec.structs.replace(
                     placed, is_probe=bool(probed), is_watched=situation.is_watched
                 )
@@ -123,9 +124,9 @@ def place(
         return refusal
 
 
-def _is_own(refusal: BreakerOpen, caller: Caller) -> bool:
+def _is_own(refusal: BreakerOpen, asker: Asker) -> bool:
     """Return whether what refuses is a call of the same tick that is the probe."""
-    return refusal.probe.startswith(f"{caller.worker}#{caller.tick}.")
+    return refusal.probe.startswith(f"{asker.worker}#{asker.tick}.")
 
 
 def _refused(worker: str, model: str, refusal: Refusal) -> kinds.CallRefused:

@@ -12,7 +12,7 @@ from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance import gates
-from supervisor.governance.breaker import BreakerRules, Caller, to_probe
+from supervisor.governance.breaker import Asker, BreakerRules, to_probe
 from supervisor.governance.breakers import TickReport, begin_probe, report_tick
 from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.executions import fail_forfeited
@@ -24,6 +24,7 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import Session
+from supervisor.identity import NOBODY, Identity
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
@@ -40,6 +41,7 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     model: str
     is_free: bool
+    identity: Identity = NOBODY
     is_called: bool = False
 
     @property
@@ -107,7 +109,7 @@ class _Worker(msgspec.Struct, frozen=True):
 
 def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started | Skipped:
     """Pass the gates in order, rotate the session if it is due, and record what came of it."""
-    situation = gates.look(tx, Caller(worker=request.worker), now=origin.at)
+    situation = gates.look(tx, Asker(worker=request.worker), now=origin.at)
     # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
     refusal = gates.kill_switch(situation)
     if refusal is None:
@@ -117,6 +119,7 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
             msgspec.structs.replace(situation, session=session),
             request.budgets,
             model=request.model,
+            identity=request.identity,
             is_free=request.is_free,
         )
         refusal = gates.first_refusal(situation)
@@ -138,7 +141,7 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
         now=to_us(origin.at),
     )
     with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
-        caller = Caller(worker=request.worker, tick=tick)
+        caller = Asker(worker=request.worker, tick=tick)
         begin_probe(tx, journal, to_probe(situation.breakers, caller), caller)
         journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
     if request.is_called:

@@ -20,7 +20,7 @@ from supervisor.agents import git
 from supervisor.cli import main, stop
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.parser import Parser
-from supervisor.config import policy_sections, sections
+from supervisor.config import alert_sections, breaker_sections, policy_sections, sections
 from supervisor.errors import SupervisorError
 from supervisor.events.kinds import KINDS
 from supervisor.governance.health import Health
@@ -43,10 +43,15 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[[budget]]`": sections.BudgetSection,
     "`[http]`": sections.HttpSection,
     "`[log]`": sections.LogSection,
+    "`[alerts]`": alert_sections.AlertsSection,
+    "`[alerts.channel.NAME]`": alert_sections.ChannelSection,
+    "`[[alerts.rate]]`": alert_sections.RateSection,
     "`[drills]`": sections.DrillsSection,
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,
+    "`[worker.NAME.http]`": sections.WorkerHttpSection,
+    "`[breakers]`": breaker_sections.BreakersSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
     "`condition`": policy_sections.ConditionSection,

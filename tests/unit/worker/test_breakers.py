@@ -1,80 +1,31 @@
-"""Breakers of a worker, a provider and all: opened, probed once at a time, closed, durable."""
+"""Breakers of a worker and of all: opened by failures, probed once at a time, closed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import anyio
 import pytest
 
 from supervisor import BreakerOpen, Context, Outcome, ProviderFailed
 from supervisor.governance.audit import audit
-from supervisor.governance.breaker import Breaker, BreakerRules, BreakerState, all_breakers
-from supervisor.providers.http_errors import status_failure
-from supervisor.providers.provider import ModelAnswer, ModelRequest
-from supervisor.providers.scripted import Script, Scripted, Step
-from supervisor.worker.models import Model, Models, Source
-from supervisor.worker.plan import WorkerFunction
-from supervisor.worker.tick import TickEnd, run_tick
-from tests.unit.worker.conftest import CENT_PRICE, Bench
-
-RULES = BreakerRules(
-    failures_max=3,
-    provider_failures_max=4,
-    system_failures_max=6,
-    repeats_max=3,
-    cooldown_s=300.0,
-    cooldown_max_s=1_200.0,
+from supervisor.governance.breaker import BreakerState
+from supervisor.providers.scripted import Step
+from supervisor.worker.tick import TickEnd
+from tests.unit.worker.breaker_bench import (
+    FINE,
+    RULES,
+    breakers,
+    calls,
+    fails,
+    only,
+    open_worker,
+    pass_by,
+    story,
+    tick,
+    works,
 )
-FINE = Step(output_tokens=1)
-DOWN = Step(does="server_error")
-
-
-@pytest.fixture
-def guarded(bench: Bench) -> Bench:
-    bench.kernel.policy = replace(bench.kernel.policy, breakers=RULES)
-    return bench
-
-
-def only(bench: Bench, **rules: int) -> None:
-    bench.kernel.policy = replace(bench.kernel.policy, breakers=BreakerRules(**rules))
-
-
-async def tick(bench: Bench, function: WorkerFunction, *, name: str = "w") -> TickEnd:
-    return await run_tick(bench.kernel, await bench.plan(function, name=name))
-
-
-async def fails(ctx: Context) -> Outcome:
-    return Outcome.FAILED
-
-
-async def works(ctx: Context) -> Outcome:
-    return Outcome.OK
-
-
-async def calls(ctx: Context) -> None:
-    await ctx.model.complete(f"tick {ctx.tick}")
-
-
-async def breakers(bench: Bench) -> dict[str, Breaker]:
-    return {one.name: one for one in await bench.store.read(all_breakers)}
-
-
-async def story(bench: Bench) -> list[tuple[str, str]]:
-    """Return what became of every breaker: its name and its new state."""
-    found = await bench.events("breaker_opened", "breaker_half_opened", "breaker_closed")
-    return [(str(e["name"]), str(e["kind"]).removeprefix("breaker_")) for e in found]
-
-
-def pass_by(bench: Bench, seconds: float) -> None:
-    bench.clock.advance(seconds)
-
-
-async def open_worker(bench: Bench, name: str = "w") -> None:
-    for _ in range(3):
-        assert (await tick(bench, fails, name=name)).outcome is Outcome.FAILED
-
+from tests.unit.worker.conftest import Bench
 
 # --- failures
 
@@ -276,143 +227,6 @@ async def test_a_tick_that_fails_after_its_probing_call_opens_it_again(guarded: 
         "opened",
     ]
     assert (await breakers(guarded))["worker:w"].openings == 2
-
-
-# --- providers
-
-
-async def test_so_many_failed_calls_in_a_row_open_the_providers_breaker_for_all(
-    guarded: Bench,
-) -> None:
-    guarded.script(DOWN)
-    for name in ("a", "b", "c", "d"):
-        await tick(guarded, calls, name=name)
-    end = await tick(guarded, calls, name="e")
-    assert isinstance(end.refusal, BreakerOpen)
-    assert (end.refusal.name, end.outcome) == ("provider:p", Outcome.REFUSED)
-    assert len(await guarded.events("hold_placed")) == 4
-    # Who calls no model of it goes on.
-    assert (await tick(guarded, works, name="f")).outcome is Outcome.OK
-
-
-async def test_a_request_that_the_provider_turns_down_is_not_the_providers_fault(
-    guarded: Bench,
-) -> None:
-    class Strict(Scripted):
-        async def complete(self, request: ModelRequest) -> ModelAnswer:
-            raise status_failure("p", status=400)
-
-    guarded.kernel.models = two_models(Strict(name="p", script=Script()))
-    only(guarded, provider_failures_max=1)
-    for _ in range(3):
-        assert (await tick(guarded, calls)).outcome is Outcome.FAILED
-    assert await story(guarded) == []
-
-
-async def test_of_32_workers_one_call_probes_the_provider_with_its_cheapest_model(
-    guarded: Bench,
-) -> None:
-    only(guarded, provider_failures_max=4)
-    guarded.script(DOWN)
-    for name in ("a", "b", "c", "d"):
-        await tick(guarded, calls, name=name)
-    pass_by(guarded, 300)
-    provider = Scripted(name="p", script=Script(steps=(Step(output_tokens=1, latency_s=0.2),)))
-    guarded.kernel.models = two_models(provider)
-    ends: list[TickEnd] = []
-
-    async def one(name: str) -> None:
-        ends.append(await tick(guarded, calls, name=name))
-
-    async with anyio.create_task_group() as tasks:
-        for number in range(32):
-            tasks.start_soon(one, f"w{number}")
-    assert sorted(end.outcome for end in ends) == [Outcome.OK, *[Outcome.REFUSED] * 31]
-    placed = await guarded.events("hold_placed")
-    assert [hold["model"] for hold in placed[4:]] == ["p/small"]
-    assert (await story(guarded))[-2:] == [("provider:p", "half_opened"), ("provider:p", "closed")]
-
-
-def two_models(provider: Scripted) -> Models:
-    """Return a provider whose model `small` costs a tenth of its others."""
-
-    class Priced(Models):
-        def resolve(self, full_name: str, at: datetime) -> Model:
-            model = super().resolve(full_name, at)
-            is_small = model.name == "small"
-            return replace(model, price=TENTH) if is_small else model
-
-    source = Source(
-        provider=provider,
-        price_hint=None,
-        price=CENT_PRICE,
-        max_tokens=10_000,
-        attempts_max=1,
-        retry_delay_s=0.001,
-        retry_delay_max_s=0.002,
-    )
-    return Priced({"p": source}, named=["p/m", "p/small", "q/free"])
-
-
-TENTH = type(CENT_PRICE)(input_usd_per_mtok=0, output_usd_per_mtok=0.1)
-
-
-# --- no progress
-
-
-async def test_the_same_call_with_the_same_result_repeated_opens_it(guarded: Bench) -> None:
-    guarded.script(FINE)
-
-    async def stuck(ctx: Context) -> None:
-        await ctx.model.complete("what now?")
-
-    for _ in range(3):
-        assert (await tick(guarded, stuck)).outcome is Outcome.OK
-    end = await tick(guarded, stuck)
-    assert isinstance(end.refusal, BreakerOpen)
-    assert "the same call had the same result 3 times in a row" in str(end.refusal)
-    (opened,) = await guarded.events("breaker_opened")
-    assert opened["cause"] == "no_progress"
-
-
-async def test_within_one_tick_it_stops_the_fourth_call(guarded: Bench) -> None:
-    guarded.script(FINE)
-
-    async def loop(ctx: Context) -> None:
-        for _ in range(10):
-            await ctx.model.complete("what now?")
-
-    assert (await tick(guarded, loop)).outcome is Outcome.REFUSED
-    assert len(await guarded.events("hold_placed")) == 3
-
-
-async def test_another_call_or_another_result_in_between_is_progress(guarded: Bench) -> None:
-    same, other = Step(output_tokens=1, text="a"), Step(output_tokens=1, text="b")
-    guarded.script(same, same, other, same, same, same, other)
-
-    async def ask(ctx: Context) -> None:
-        await ctx.model.complete("what now?" if ctx.tick != 5 else "and else?")
-
-    for _ in range(7):
-        assert (await tick(guarded, ask)).outcome is Outcome.OK
-
-
-async def test_a_probe_with_the_same_result_opens_it_again_and_another_closes_it(
-    guarded: Bench,
-) -> None:
-    guarded.script(*[FINE] * 4, Step(output_tokens=1, text="new"))
-
-    async def stuck(ctx: Context) -> None:
-        await ctx.model.complete("what now?")
-
-    for _ in range(3):
-        await tick(guarded, stuck)
-    pass_by(guarded, 300)
-    await tick(guarded, stuck)
-    assert (await breakers(guarded))["worker:w"].state is BreakerState.OPEN
-    pass_by(guarded, 600)
-    assert (await tick(guarded, stuck)).outcome is Outcome.OK
-    assert (await breakers(guarded))["worker:w"].state is BreakerState.CLOSED
 
 
 # --- clocks, reloads

@@ -1,4 +1,4 @@
-"""What a worker gets for a model call: the whole answer, or one that is still arriving."""
+"""What a worker gets from a model."""
 
 from __future__ import annotations
 
