@@ -12,6 +12,7 @@ from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.worth import ValueRule, micro_hours
 from supervisor.hands.rules import HttpRules
 from supervisor.host_rules import parse_host_rule, parse_network
 from supervisor.identity import Identity
@@ -23,7 +24,7 @@ from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
 from supervisor.supervision import Intensity
 from supervisor.windows import parse_window
-from supervisor.worker.loading import load_function
+from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
 from supervisor.worker.schedule import Cron, Every
@@ -162,6 +163,9 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         name=name,
         function=load_function(name, section.run, folder=loaded.folder),
         schedule=_schedule(section, loaded.timezone),
+        has_work=None
+        if section.has_work is None
+        else load_wake_gate(name, section.has_work, folder=loaded.folder),
         session=SessionPlan(
             worker=name,
             span_s=parse_window(section.window or config.session.window),
@@ -172,6 +176,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        value=_value(config, section),
         identity=Identity(**msgspec.structs.asdict(section.identity)),
         http=_http_rules(name, section.http),
     )
@@ -213,12 +218,28 @@ def build_canary(loaded: Loaded) -> WorkerPlan:
     )
 
 
+def _value(config: Config, section: WorkerSection) -> ValueRule:
+    rate = section.rate_usd_per_hour
+    if rate is None:
+        rate = config.value.rate_usd_per_hour
+    return ValueRule(
+        micro_hours=micro_hours(section.hours_saved), rate=limit_micro_usd(rate or 0.0)
+    )
+
+
 def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
     if section.every_s is not None:
         return Every(section.every_s)
     assert section.cron is not None, "a worker without a schedule is refused"
     zone = ZoneInfo(section.timezone) if section.timezone else timezone
-    return Cron(section.cron, zone)
+    return Cron(
+        section.cron,
+        zone,
+        missed=section.missed,
+        lateness_max_s=section.lateness_max_s,
+        overlap=section.overlap,
+        jitter_s=section.jitter_s,
+    )
 
 
 def build_intensity(config: Config) -> Intensity:

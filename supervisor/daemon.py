@@ -48,7 +48,7 @@ from supervisor.storage.database import Database
 from supervisor.supervision import Child, ChildGivenUp, Supervision
 from supervisor.upkeep import Upkeep
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.tick import WorkerCrashed, run_tick
+from supervisor.worker.tick import Occasion, WorkerCrashed, run_tick
 from supervisor.worker.workforce import Workforce
 
 EXIT_STOPPED = 0
@@ -213,7 +213,7 @@ class Daemon:
             tasks.start_soon(self.kill_watch.run)
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
             try:
-                outcome = (await run_tick(self.kernel, plan, is_called=True)).outcome
+                outcome = (await run_tick(self.kernel, plan, Occasion(is_called=True))).outcome
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
                 outcome = Outcome.FAILED

@@ -37,6 +37,7 @@ COMMANDS = {
     "scorecard": Entry(
         "scorecard", "approvals, denials, budgets, ticks, cost by session, day or horizon"
     ),
+    "value": Entry("value", "hours saved at their rate, less cost, by worker and period"),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from supervisor.config.alert_sections import AlertsSection
-from supervisor.config.bounds import Count, Positive, Seconds, Usd
+from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.breaker_sections import BreakersSection
 from supervisor.config.policy_sections import PolicySection
@@ -63,6 +63,12 @@ class BudgetSection(_Section, frozen=True, kw_only=True):
     max_cost_usd: Usd | None = None
     max_tokens: Count | None = None
     max_actions: Count | None = None
+
+
+class ValueSection(_Section, frozen=True, kw_only=True):
+    """[value]: what people's time is worth; left out: nobody has said, and hours alone count."""
+
+    rate_usd_per_hour: HourlyUsd | None = None
 
 
 class HttpSection(_Section, frozen=True, kw_only=True):
@@ -139,10 +145,17 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     every_s: Seconds | None = None
     cron: str | None = None
     timezone: str | None = None
+    missed: Literal["skip", "once", "all"] = "skip"
+    lateness_max_s: Seconds = 3_600.0
+    overlap: Literal["skip", "queue", "cancel"] = "skip"
+    jitter_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    has_work: str | None = None
     model: str | None = None
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    hours_saved: Hours = 0.0
+    rate_usd_per_hour: HourlyUsd | None = None
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
@@ -171,4 +184,5 @@ class Config(_Section, frozen=True, kw_only=True):
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
     breakers: BreakersSection = BreakersSection()
+    value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()

@@ -16,6 +16,7 @@ from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.identity import NOBODY, Identity
@@ -26,8 +27,10 @@ from supervisor.worker.models import Models
 
 if TYPE_CHECKING:
     from supervisor.worker.context import Context
+    from supervisor.worker.wake_gate import Glance
 
 WorkerFunction: TypeAlias = "Callable[[Context], Awaitable[Outcome | None]]"
+WakeGate: TypeAlias = "Callable[[Glance], Awaitable[bool]]"
 
 
 class Schedule(Protocol):
@@ -60,8 +63,10 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    has_work: WakeGate | None = None
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
+    value: ValueRule = field(default_factory=ValueRule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breaker import Asker, BreakerRules, to_probe
 from supervisor.governance.breakers import TickReport, begin_probe, report_tick
@@ -29,12 +30,16 @@ from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+from supervisor.worker.occurrences import Claim, take
 from supervisor.worker.placing import HoldEnd, write_ends
 from supervisor.worker.streak import Streak
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker that wants to tick; `is_called` says that one of its tickets was decided."""
+    """A worker that wants to tick; `is_called` says that one of its tickets was decided.
+
+    `claim` is the occurrence of its schedule that it ticks for, None where it ticks for none.
+    """
 
     boot_id: str
     session: SessionPlan
@@ -43,6 +48,7 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_free: bool
     identity: Identity = NOBODY
     is_called: bool = False
+    claim: Claim | None = None
 
     @property
     def worker(self) -> str:
@@ -72,6 +78,10 @@ class Skipped:
     refusal: Refusal
 
 
+class TakenElsewhere(msgspec.Struct, frozen=True):
+    """The occurrence was taken before, by this daemon or by another: there is no tick."""
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a tick ended; `state` is None where it is not to be kept."""
 
@@ -88,6 +98,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     streak: Streak = Streak()
     breakers: BreakerRules = BreakerRules()
     is_watched: bool = True
+    value: ValueReported | None = None
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -107,8 +118,15 @@ class _Worker(msgspec.Struct, frozen=True):
     state: str
 
 
-def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started | Skipped:
-    """Pass the gates in order, rotate the session if it is due, and record what came of it."""
+def begin_tick(
+    tx: Transaction, request: TickRequest, origin: Origin
+) -> Started | Skipped | TakenElsewhere:
+    """Pass the gates in order, rotate the session if it is due, and record what came of it.
+
+    The occurrence for which it ticks is taken in the same transaction, also where a gate refuses.
+    """
+    if request.claim is not None and not take(tx, request.worker, request.claim):
+        return TakenElsewhere()
     situation = gates.look(tx, Asker(worker=request.worker), now=origin.at)
     # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
     refusal = gates.kill_switch(situation)
@@ -141,9 +159,10 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
         now=to_us(origin.at),
     )
     with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
-        caller = Asker(worker=request.worker, tick=tick)
-        begin_probe(tx, journal, to_probe(situation.breakers, caller), caller)
-        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
+        asker = Asker(worker=request.worker, tick=tick)
+        begin_probe(tx, journal, to_probe(situation.breakers, asker), asker)
+        due_at = request.claim.due if request.claim else 0
+        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick, due_at=due_at))
     if request.is_called:
         tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
     return Started(
@@ -241,6 +260,8 @@ def finish_tick(
             )
         )
         report_tick(tx, journal, _report(ending), ending.breakers)
+        if ending.value is not None:
+            journal.add(ending.value)
         if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
             _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
         if ending.handoff_note is not None:

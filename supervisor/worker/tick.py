@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio
 import anyio.lowlevel
@@ -18,13 +19,17 @@ from supervisor.errors import (
     text_of,
 )
 from supervisor.events.log import Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
+from supervisor.governance.worth import value_of
 from supervisor.outcome import WORKER_OUTCOMES, Outcome
 from supervisor.worker.context import Context
+from supervisor.worker.occurrences import Claim
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.records import (
     Ending,
     Skipped,
+    TakenElsewhere,
     TickRequest,
     begin_tick,
     finish_tick,
@@ -32,6 +37,7 @@ from supervisor.worker.records import (
 
 _STORE_RETRY_S = 1.0
 _WHY_MAX = 500
+_NEXT_IS_DUE = "its next occurrence is due, and overlap = cancel"
 
 
 class WorkerCrashed(Exception):
@@ -40,11 +46,30 @@ class WorkerCrashed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickEnd:
-    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it."""
+    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it.
+
+    `is_elsewhere` says that there was none: its occurrence was taken before.
+    """
 
     outcome: Outcome
     session_id: str | None = None
     refusal: Refusal | None = None
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Why a tick comes: one of the worker's tickets was decided, or an occurrence is due.
+
+    At `cancel_at` it is cancelled, as the next occurrence is due; None for never.
+    """
+
+    is_called: bool = False
+    claim: Claim | None = None
+    cancel_at: datetime | None = None
+
+
+_PLAIN = Occasion()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +82,8 @@ class _Verdict:
     state: str | None = None
 
 
-async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickEnd:
+async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickEnd:
     """Run one tick of the worker through every gate and record its end.
-
-    `is_called` says that it comes because a ticket of the worker was decided.
 
     Raises:
         WorkerCrashed: the worker raised; the tick is recorded as failed.
@@ -68,8 +91,10 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     """
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = _request(kernel, plan, is_called=is_called)
+        request = _request(kernel, plan, occasion)
         begun = await kernel.database.write(begin_tick, request, _now(kernel, plan))
+    if isinstance(begun, TakenElsewhere):
+        return TickEnd(outcome=Outcome.SKIPPED, is_elsewhere=True)
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
@@ -78,7 +103,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     began_s = kernel.clock.monotonic()
     verdict = _Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
-        verdict = await _run_worker(kernel, plan, ctx)
+        verdict = await _run_worker(kernel, plan, ctx, occasion)
     finally:
         with anyio.CancelScope(shield=True):
             await ctx.close()
@@ -88,7 +113,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
+def _request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:
     return TickRequest(
         boot_id=kernel.boot_id,
         session=plan.session,
@@ -96,7 +121,8 @@ def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> Ti
         model=plan.model,
         is_free=kernel.models.is_free(plan.model),
         identity=plan.identity,
-        is_called=is_called,
+        is_called=occasion.is_called,
+        claim=occasion.claim,
     )
 
 
@@ -104,14 +130,21 @@ def _now(kernel: Kernel, plan: WorkerPlan) -> Origin:
     return Origin(at=kernel.clock.now(), actor=f"worker:{plan.name}")
 
 
-async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdict:
+async def _run_worker(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, occasion: Occasion
+) -> _Verdict:
     verdict = _Verdict(outcome=Outcome.CANCELLED)
+    left_s = plan.tick_timeout_s
+    if occasion.cancel_at is not None:
+        left_s = min(left_s, (occasion.cancel_at - kernel.clock.now()).total_seconds())
     with (
-        anyio.move_on_after(plan.tick_timeout_s) as scope,
+        anyio.move_on_after(left_s) as scope,
         kernel.in_flight.register(plan.name, ctx.session.id, scope) as flight,
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
+        if left_s < plan.tick_timeout_s and not flight.stuck_why:
+            return _Verdict(outcome=Outcome.CANCELLED, code="overlap", why=_NEXT_IS_DUE)
         return _timed_out(plan, flight)
     return _killed(flight) or verdict
 
@@ -234,4 +267,13 @@ def _ending(
         streak=ctx.calls.streak,
         breakers=kernel.policy.breakers,
         is_watched=ctx.calls.is_watched,
+        value=_value(plan, ctx, verdict.outcome),
     )
+
+
+def _value(plan: WorkerPlan, ctx: Context, outcome: Outcome) -> ValueReported | None:
+    # A tick that failed, crashed, hung or was refused has saved nobody anything, whatever it said.
+    if outcome not in (Outcome.OK, Outcome.NOOP):
+        return None
+    is_ok = outcome is Outcome.OK
+    return value_of(plan.value, ctx.saved_by_now, worker=plan.name, tick=ctx.tick, is_ok=is_ok)

@@ -50,6 +50,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,
+    "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
     "`[breakers]`": breaker_sections.BreakersSection,
     "`[policy]`": policy_sections.PolicySection,
