@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         InputRefused,
         KillSwitchEngaged,
         ModelAccessDenied,
+        OutputRejected,
         PriceUnknown,
         ProviderFailed,
         Refusal,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         SessionNotActive,
         SupervisorError,
     )
+    from supervisor.governance.outputs import Output
     from supervisor.outcome import Outcome
     from supervisor.worker.context import Context
     from supervisor.worker.wake_gate import Glance
@@ -40,6 +42,8 @@ __all__ = [
     "KillSwitchEngaged",
     "ModelAccessDenied",
     "Outcome",
+    "Output",
+    "OutputRejected",
     "PriceUnknown",
     "ProviderFailed",
     "Refusal",
@@ -53,6 +57,7 @@ _HOMES = {
     "Context": "supervisor.worker.context",
     "Glance": "supervisor.worker.wake_gate",
     "Outcome": "supervisor.outcome",
+    "Output": "supervisor.governance.outputs",
 }
 
 

@@ -6,15 +6,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
-from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
-from supervisor.hands.rules import HttpRules
-from supervisor.host_rules import parse_host_rule, parse_network
+from supervisor.hands_assembly import build_checks, build_http_rules
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
@@ -178,20 +175,8 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         options=section.options,
         value=_value(config, section),
         identity=Identity(**msgspec.structs.asdict(section.identity)),
-        http=_http_rules(name, section.http),
-    )
-
-
-def _http_rules(worker: str, section: WorkerHttpSection) -> HttpRules:
-    bounds = msgspec.structs.asdict(section)
-    return HttpRules(
-        **bounds
-        | {
-            "worker": worker,
-            "user_agent": section.user_agent or f"acp-supervisor/{__version__}",
-            "allow": tuple(parse_host_rule(text) for text in section.allow),
-            "private": tuple(parse_network(text) for text in section.private),
-        }
+        http=build_http_rules(name, section.http),
+        checks=build_checks(loaded, name),
     )
 
 

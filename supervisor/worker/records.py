@@ -10,6 +10,7 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
+from supervisor.events.hands_kinds import GuardrailOutput
 from supervisor.events.log import Journal, Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
@@ -17,6 +18,7 @@ from supervisor.governance.breaker import Asker, BreakerRules, to_probe
 from supervisor.governance.breakers import TickReport, begin_probe, report_tick
 from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.executions import fail_forfeited
+from supervisor.governance.outputs import Remembered, remember_outputs
 from supervisor.governance.rotation import (
     SYSTEM,
     SessionPlan,
@@ -83,7 +85,10 @@ class TakenElsewhere(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tick ended; `state` is None where it is not to be kept."""
+    """How a tick ended; `state` is None where it is not to be kept.
+
+    `published` are its outputs that left, `rejection` is why none did.
+    """
 
     worker: str
     tick: int
@@ -98,6 +103,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     streak: Streak = Streak()
     breakers: BreakerRules = BreakerRules()
     is_watched: bool = True
+    published: tuple[Remembered, ...] = ()
+    remembered_max: int = 0
+    rejection: GuardrailOutput | None = None
     value: ValueReported | None = None
 
 
@@ -249,6 +257,7 @@ def finish_tick(
             now=now,
         )
         assert progressed is not None, f"worker {ending.worker} is not registered"
+        _record_outputs(tx, journal, ending)
         journal.add(
             kinds.CycleCompleted(
                 worker=ending.worker,
@@ -277,6 +286,19 @@ def _report(ending: Ending) -> TickReport:
         why=ending.why or ending.outcome,
         is_watched=ending.is_watched,
     )
+
+
+def _record_outputs(tx: Transaction, journal: Journal, ending: Ending) -> None:
+    if ending.rejection is not None:
+        journal.add(ending.rejection)
+    if ending.published:
+        remember_outputs(
+            tx,
+            ending.worker,
+            ending.published,
+            at=journal.origin.at,
+            rows_max=ending.remembered_max,
+        )
 
 
 def checkpoint_now(

@@ -53,6 +53,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
     "`[breakers]`": breaker_sections.BreakersSection,
+    "`[worker.NAME.output]`": sections.WorkerOutputSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
     "`condition`": policy_sections.ConditionSection,
@@ -213,7 +214,7 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
             return "none"
         case str():
             return f'`"{default}"`'
-        case bool() | ("*",):
+        case bool() | (str(), *_):
             return f"`{msgspec.json.encode(default).decode()}`"
         case int() | float():
             return f"`{default}`"
