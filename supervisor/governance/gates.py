@@ -16,7 +16,7 @@ from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budgets, Call, Unit
-from supervisor.ledger.holds import Account, find_spent
+from supervisor.ledger.holds import Balance, balances_of
 from supervisor.ledger.ledger import refusal
 from supervisor.storage.database import Transaction
 
@@ -35,7 +35,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     session: Session | None
     latches: Sequence[Latch] = ()
-    spent: Sequence[Account] = ()
+    spent: Sequence[Balance] = ()
     is_free: bool = False
     asker: Asker
     breakers: Sequence[Breaker] = ()
@@ -106,7 +106,9 @@ class _Alarms(msgspec.Struct, frozen=True):
 def look(tx: Transaction, asker: Asker, *, now: datetime) -> Situation:
     """Read what the gates of a tick or a paid call look at; a call's hold checks its accounts."""
     worker, (breaker, provider, system) = asker.worker, asker.breakers
-    alarms = tx.row("governance.alarms", _Alarms, breaker=breaker, provider=provider, system=system)
+    alarms = tx.recall(
+        "governance.alarms", _Alarms, breaker=breaker, provider=provider, system=system
+    )
     assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
@@ -132,5 +134,6 @@ def look_at_accounts(
     session_id = situation.session.id if situation.session else ""
     call = Call(worker=situation.worker, session_id=session_id, model=model, identity=identity)
     keys = budgets.accounts(call, situation.ledger_now)
-    spent = find_spent(tx, [key.id for key in keys])
+    balances = balances_of(tx, [key.id for key in keys])
+    spent = [balance for balance in balances if balance.used >= balance.limit_amount]
     return msgspec.structs.replace(situation, spent=spent, is_free=is_free)

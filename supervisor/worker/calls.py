@@ -18,6 +18,7 @@ from supervisor.governance.breakers import Fault
 from supervisor.governance.executions import begin_execution
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
+from supervisor.ledger.hold_rows import call_hold_id
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
@@ -192,7 +193,7 @@ class Calls:
 
     def _next(self, caller: Caller, *, model: str = "", what: str, amounts: Amounts) -> HoldRequest:
         self._count += 1
-        hold_id = f"{self._worker}#{self._tick}.{self._count}"
+        hold_id = call_hold_id(self._worker, self._tick, self._count)
         return self._request(hold_id, caller, model=model, what=what, amounts=amounts)
 
     async def _place(self, request: HoldRequest, bid: Bid | None) -> Granted | AskAsProbe:

@@ -102,10 +102,7 @@ def place(
     )
     situation = look(tx, asker, now=origin.at)
     probed = to_probe(situation.breakers, asker) if situation.breakers else []
-    session = situation.session
-    is_its_own = session is not None and session.id == request.session_id
-    head = session.head if session is not None and is_its_own else None
-    with Journal(tx, request.session_id, origin, head) as journal:
+    with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
         if isinstance(refusal, BreakerOpen) and _is_own(refusal, asker):
             return WaitForProbe(refusal.probe)
