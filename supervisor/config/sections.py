@@ -11,6 +11,7 @@ from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.breaker_sections import BreakersSection
+from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
 from supervisor.config.policy_sections import PolicySection
 
 
@@ -112,14 +113,6 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
-class IdentitySection(_Section, frozen=True, kw_only=True):
-    """`identity`: on whose behalf calls are made; what is left out is not said."""
-
-    org: str | None = None
-    team: str | None = None
-    user: str | None = None
-
-
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -201,5 +194,7 @@ class Config(_Section, frozen=True, kw_only=True):
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
     breakers: BreakersSection = BreakersSection()
+    models: ModelsSection | None = None
+    token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()

@@ -12,6 +12,7 @@ from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
 from supervisor.governance.breaker import Asker, Breaker, admits, watched_breakers
 from supervisor.governance.kill_switch import Latch, applying, engaged
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.identity import Identity
@@ -27,7 +28,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
     that no account of money can stop it. `breakers` are those of the asker that are not closed, or
-    that count failures.
+    that count failures. `access` is what the governor says of its model, None where nothing is
+    governed.
     """
 
     now: datetime
@@ -39,6 +41,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     is_free: bool = False
     asker: Asker
     breakers: Sequence[Breaker] = ()
+    access: ModelAccess | None = None
 
     @property
     def is_watched(self) -> bool:
@@ -86,8 +89,13 @@ def breakers(situation: Situation) -> Refusal | None:
     return next((refusal for refusal in refusals if refusal is not None), None)
 
 
-#: In the order of requirement D3.
-GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breakers)
+def model_access(situation: Situation) -> Refusal | None:
+    """Refuse a model that the call's identity may not use."""
+    return situation.access.refusal if situation.access else None
+
+
+#: In the order of requirement D3; the last is of paid calls alone.
+GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breakers, model_access)
 
 
 def first_refusal(situation: Situation) -> Refusal | None:

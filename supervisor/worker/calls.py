@@ -21,8 +21,9 @@ from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.hold_rows import call_hold_id
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
-from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
+from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.worker import placing
+from supervisor.worker.bidding import Question, bid_for, cheapest, request_of
 from supervisor.worker.callers import Caller
 from supervisor.worker.models import Model
 from supervisor.worker.own_probe import OwnProbe
@@ -33,16 +34,6 @@ from supervisor.worker.streak import Streak, fingerprint
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of a model, and on whose behalf."""
-
-    model: Model
-    messages: tuple[Message, ...]
-    max_tokens: int
-    purpose: str
-    caller: Caller
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,17 +122,13 @@ class Calls:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
     async def _place_call(self, question: Question) -> _Call:
-        model, max_tokens = question.model, question.max_tokens
-        asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
-        bid = self._bid(model, asked)
-        granted = await self._bid_for(question, model, bid)
+        granted = await self._ask_for(question)
         if isinstance(granted, AskAsProbe):
             # A probe may fail: it is made as cheap as it can be.
-            model = self._kernel.models.cheapest(model.full_name, self._kernel.clock.now())
-            asked = replace(asked, model=model.name)
-            bid = replace(self._bid(model, asked), is_cheapest=True)
-            granted = await self._bid_for(question, model, bid)
+            question = cheapest(self._kernel, question)
+            granted = await self._ask_for(question, is_cheapest=True)
             assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
+        model, asked = question.model, request_of(question)
         return _Call(
             model=model,
             hold=granted.hold,
@@ -149,19 +136,14 @@ class Calls:
             began_s=self._kernel.clock.monotonic(),
         )
 
-    def _bid(self, model: Model, asked: ModelRequest) -> Bid:
-        with self.recording_refusal(model.full_name):
-            input_tokens_max = model.provider.input_tokens_max(asked)
-        return Bid(
-            price=model.price,
-            input_tokens_max=input_tokens_max,
-            output_tokens_max=asked.max_tokens,
-            output_tokens_min=min(self._kernel.policy.min_output_tokens, asked.max_tokens),
-        )
-
-    async def _bid_for(self, question: Question, model: Model, bid: Bid) -> Granted | AskAsProbe:
-        amounts, what = bid.amounts(bid.output_tokens_max), question.purpose
-        request = self._next(question.caller, model=model.full_name, what=what, amounts=amounts)
+    async def _ask_for(
+        self, question: Question, *, is_cheapest: bool = False
+    ) -> Granted | AskAsProbe:
+        model = question.model.full_name
+        with self.recording_refusal(model):
+            bid = bid_for(self._kernel, question, is_cheapest=is_cheapest)
+        amounts, what = bid.amounts(question.max_tokens), question.purpose
+        request = self._next(question.caller, model=model, what=what, amounts=amounts)
         return await self._place(request, bid)
 
     def keep(self, writing: Awaitable[object]) -> None:

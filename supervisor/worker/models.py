@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,7 +80,7 @@ class Models:
             retry_delay_max_s=source.retry_delay_max_s,
         )
 
-    def cheapest(self, full_name: str, at: datetime) -> Model:
+    def cheapest(self, full_name: str, at: datetime, *, may_use: Callable[[Model], bool]) -> Model:
         """Return the cheapest model that the config names of the same provider, or the same one.
 
         Of the same provider: no other one is to read what was meant for it.
@@ -95,7 +95,7 @@ class Models:
         for name in sorted(others - {full_name}):
             with suppress(PriceUnknown):
                 other = self.resolve(name, at)
-                if _worst(other) < _worst(cheapest):
+                if _worst(other) < _worst(cheapest) and may_use(other):
                     cheapest = other
         return cheapest
 

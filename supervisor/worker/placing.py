@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from supervisor.errors import BreakerOpen, BudgetExceeded, Refusal
-from supervisor.events import kinds
+from supervisor.errors import BreakerOpen, BudgetExceeded, ModelAccessDenied, Refusal
+from supervisor.events import kinds, model_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breaker import Asker, BreakerRules, provider_of, to_probe
 from supervisor.governance.breakers import CallReport, Fault, begin_probe, report_call
 from supervisor.governance.executions import end_execution
 from supervisor.governance.gates import first_refusal, look
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budgets, Unit
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
@@ -28,8 +29,11 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that asks for its worst case, and how far its output may be cut for it.
 
     `is_cheapest` says that its model is the cheapest there is, so that it may be a probe.
+
+    `access` is what the governor says of the model, None where the config governs none.
     """
 
+    access: ModelAccess | None
     price: Price
     input_tokens_max: int
     output_tokens_max: int
@@ -101,6 +105,9 @@ def place(
         inside=inside,
     )
     situation = look(tx, asker, now=origin.at)
+    access = bid.access if bid is not None else None
+    if access is not None:
+        situation = msgspec.structs.replace(situation, access=access)
     probed = to_probe(situation.breakers, asker) if situation.breakers else []
     with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
@@ -111,13 +118,14 @@ def place(
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
+                _note_override(journal, request.worker, access)
                 begin_probe(tx, journal, probed, asker, hold=placed.hold.id)
                 return msgspec.structs.replace(
                     placed, is_probe=bool(probed), is_watched=situation.is_watched
                 )
             ledger.record_exhaustion(tx, journal, placed)
             refusal = placed
-        journal.add(_refused(request.worker, request.model, refusal))
+        _note_refusal(journal, request.worker, request.model, refusal)
         return refusal
 
 
@@ -126,8 +134,30 @@ def _is_own(refusal: BreakerOpen, asker: Asker) -> bool:
     return refusal.probe.startswith(f"{asker.worker}#{asker.tick}.")
 
 
-def _refused(worker: str, model: str, refusal: Refusal) -> kinds.CallRefused:
-    return kinds.CallRefused(worker=worker, model=model, code=refusal.code, why=str(refusal))
+def _note_override(journal: Journal, worker: str, access: ModelAccess | None) -> None:
+    if access is not None and access.is_override:
+        journal.add(
+            model_kinds.ModelOverrideUsed(
+                worker=worker,
+                model=access.model,
+                tier=access.tier,
+                identity=str(access.identity),
+            )
+        )
+
+
+def _note_refusal(journal: Journal, worker: str, model: str, refusal: Refusal) -> None:
+    if isinstance(refusal, ModelAccessDenied):
+        journal.add(
+            model_kinds.ModelAccessDenied(
+                worker=worker,
+                model=model,
+                why=refusal.what,
+                tier=refusal.tier,
+                identity=refusal.identity,
+            )
+        )
+    journal.add(kinds.CallRefused(worker=worker, model=model, code=refusal.code, why=str(refusal)))
 
 
 def record_refusal(
@@ -135,7 +165,7 @@ def record_refusal(
 ) -> None:
     """Record a call that was refused before it could ask for a hold."""
     with Journal(tx, session_id, origin) as journal:
-        journal.add(_refused(worker, model, refusal))
+        _note_refusal(journal, worker, model, refusal)
 
 
 def _reserve(

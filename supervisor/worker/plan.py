@@ -14,6 +14,7 @@ import structlog
 from supervisor.clock import Clock
 from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.in_flight import InFlight
+from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.validators import Checks
@@ -73,13 +74,18 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What SIGHUP may change while workers run; `actions` is [policy], `breakers` [breakers]."""
+    """What SIGHUP may change while workers run.
+
+    `actions` is [policy], `breakers` [breakers], `governor` what says which
+    models may be used, None where nothing does.
+    """
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
     breakers: BreakerRules = field(default_factory=BreakerRules)
+    governor: ModelGovernor | None = None
 
 
 @dataclass(slots=True, kw_only=True)
