@@ -14,6 +14,7 @@ from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.breaker import BreakerState
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.governance.sums import StateSum, Sums
 from supervisor.storage.database import Transaction
 
 _QUARTER_US = 900_000_000
@@ -29,6 +30,7 @@ _OPERATIONS: Mapping[type[Event], str] = {
     upkeep_kinds.DrillPassed: "drill",
     upkeep_kinds.DrillFailed: "drill",
 }
+
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
@@ -84,22 +86,76 @@ class StateAudit:
         approval_kinds.ApprovalDenied,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._latches: dict[str, bool] = {}
         self._breakers: dict[str, _Breaker] = {}
         self._reset_from = 0
+        # The position of the latest event of each: below the last export's end they may not come
+        # in order, and those before its cut have lost their commands.
+        self._moved_at: dict[str, int] = {}
+        self._cut_at = sums.cut_at
+        for total in sums.states.values():
+            self._resume(total)
+
+    def _resume(self, total: StateSum) -> None:
+        what, _, name = total.subject.partition(" ")
+        self._moved_at[total.subject] = total.at_position
+        match what:
+            case "kill":
+                self._latches[name] = total.state == "engaged"
+            case "breaker":
+                self._breakers[name] = msgspec.json.decode(total.state, type=_Breaker)
+            case _:
+                self._reset_from = int(total.state)
+
+    def carried(self) -> dict[str, StateSum]:
+        """Return where the events read so far, and those before them, have left everything."""
+        states = {f"kill {name}": _latch_text(is_on) for name, is_on in self._latches.items()}
+        states |= {
+            f"breaker {name}": msgspec.json.encode(breaker).decode()
+            for name, breaker in self._breakers.items()
+        }
+        if self._reset_from:
+            states["clock reset"] = str(self._reset_from)
+        return {
+            subject: StateSum(
+                subject=subject, state=state, at_position=self._moved_at.get(subject, 0)
+            )
+            for subject, state in states.items()
+        }
+
+    def _is_news(self, row: EventRow, subject: str) -> bool:
+        if row.position < self._moved_at.get(subject, 0):
+            return False
+        self._moved_at[subject] = row.position
+        return True
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay a kill, a release, a breaker's move, or note whose command an event is."""
         match event:
-            case kinds.KillSwitchEngaged():
-                self._latches[event.scope] = True
-            case kinds.KillSwitchReleased():
-                self._latches[event.scope] = False
+            case kinds.KillSwitchEngaged() | kinds.KillSwitchReleased():
+                if self._is_news(row, f"kill {event.scope}"):
+                    self._latches[event.scope] = isinstance(event, kinds.KillSwitchEngaged)
+            case kinds.BreakerOpened() | kinds.BreakerHalfOpened() | kinds.BreakerClosed():
+                if self._is_news(row, f"breaker {event.name}"):
+                    self._breakers[event.name] = self._moved(event)
+            case upkeep_kinds.LedgerClockReset():
+                self._reset_from = max(self._reset_from, event.clock_before)
+            case _:
+                pass
+        operation = _operation_of(event)
+        if operation is not None and row.command_id and row.at >= self._cut_at:
+            self._check_command(row, operation)
+
+    def _moved(
+        self, event: kinds.BreakerOpened | kinds.BreakerHalfOpened | kinds.BreakerClosed
+    ) -> _Breaker:
+        before = self._breakers.get(event.name, _Breaker(event.name))
+        match event:
             case kinds.BreakerOpened():
-                self._breakers[event.name] = _Breaker(
+                return _Breaker(
                     name=event.name,
                     state=BreakerState.OPEN,
                     cause=event.cause,
@@ -108,25 +164,11 @@ class StateAudit:
                     openings=event.openings,
                 )
             case kinds.BreakerHalfOpened():
-                self._breakers[event.name] = msgspec.structs.replace(
-                    self._breakers.get(event.name, _Breaker(event.name)),
-                    state=BreakerState.HALF_OPEN,
-                )
+                return msgspec.structs.replace(before, state=BreakerState.HALF_OPEN)
             case kinds.BreakerClosed():
-                self._close(event)
-            case upkeep_kinds.LedgerClockReset():
-                self._reset_from = max(self._reset_from, event.clock_before)
-            case _:
-                pass
-        operation = _operation_of(event)
-        if operation is not None and row.command_id:
-            self._check_command(row, operation)
-
-    def _close(self, event: kinds.BreakerClosed) -> None:
-        # Who closes one by hand says that its cause is gone: it begins anew.
-        before = self._breakers.get(event.name, _Breaker(event.name))
-        openings = 0 if event.is_by_hand else before.openings
-        self._breakers[event.name] = _Breaker(name=event.name, openings=openings)
+                # Who closes one by hand says that its cause is gone: it begins anew.
+                openings = 0 if event.is_by_hand else before.openings
+                return _Breaker(name=event.name, openings=openings)
 
     def _check_command(self, row: EventRow, operation: str) -> None:
         # Without its row the same command, sent again, would be done again.
