@@ -1,4 +1,4 @@
-"""The duties that come round: recovery, stuck ticks, the sweep, drills, alerts, retention."""
+"""The duties that come round: recovery, sweeps, drills, alerts, retention, the report."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
+from supervisor.worker.morning_report import MorningReport
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
 
@@ -77,6 +78,7 @@ class Upkeep:
             ),
             chance=kernel.chance,
         )
+        self._report = MorningReport(kernel, loaded, lambda: build_settings(loaded()).terms)
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
@@ -88,6 +90,7 @@ class Upkeep:
             "drills": self._rehearsals.schedule.run,
             "retention": self._retention.run,
             "alerts": self.alerts.run,
+            "report": self._report.run,
         }
 
     def wake(self) -> None:

@@ -41,6 +41,7 @@ COMMANDS = {
     "value": Entry("value", "hours saved at their rate, less cost, by worker and period"),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
+    "report": Entry("report", "what ran, what it cost and was worth, what failed, what waits"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from supervisor.config.alert_sections import AlertsSection
+from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.breaker_sections import BreakersSection
@@ -207,3 +207,4 @@ class Config(_Section, frozen=True, kw_only=True):
     token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()
+    report: ReportSection = ReportSection()
