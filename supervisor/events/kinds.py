@@ -225,10 +225,7 @@ class KillSwitchReleased(Event, frozen=True, kw_only=True):
 
 
 class BreakerOpened(Event, frozen=True, kw_only=True):
-    """A breaker opened; `retry_at` is when it lets a probe through.
-
-    `openings` is how often it did without staying closed for long in between.
-    """
+    """A breaker opened, for the `openings`-th time on end; `retry_at` is when it lets a probe in."""
 
     kind = "breaker_opened"
     name: str
