@@ -225,7 +225,7 @@ class KillSwitchReleased(Event, frozen=True, kw_only=True):
 
 
 class BreakerOpened(Event, frozen=True, kw_only=True):
-    """A breaker opened, for the `openings`-th time on end; `retry_at` is when it lets a probe in."""
+    """A breaker opened, the `openings`-th time on end; `retry_at` is when it lets a probe in."""
 
     kind = "breaker_opened"
     name: str
