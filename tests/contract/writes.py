@@ -66,6 +66,9 @@ WRITES: Writes = {
     "maintenance/restore_drill.py:drills.begin": Write(Reach.PERSON, ("drill",)),
     "maintenance/kill_drill.py:_engage": Write(Reach.PERSON, ("kill",)),
     "cli/alerts.py:acknowledge": Write(Reach.PERSON, ("acknowledge_alert",)),
+    "cli/incident.py:operation": Write(
+        Reach.PERSON, ("incident_open", "incident_note", "incident_close")
+    ),
     # What agents can reach.
     "worker/tick.py:begin_tick": Write(Reach.AGENT, why=_A_TICK),
     "worker/actions.py:propose": Write(Reach.AGENT, ("propose",)),
@@ -99,6 +102,7 @@ WRITES: Writes = {
     "maintenance/recovery.py:_recover_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/recovery.py:_close_unowned": Write(Reach.DAEMON, why=_STATE),
     "maintenance/restore_drill.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
+    "maintenance/retention.py:rotate_system": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:retire": Write(Reach.DAEMON, why="an export has one number"),
     "maintenance/retention.py:prune_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/stuck_watch.py:_record": Write(Reach.DAEMON, why=_STATE),
