@@ -115,7 +115,8 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def run_supervisor(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    keys = {"ANTHROPIC_API_KEY": "not-a-key", "OTHER_API_KEY": "not-a-key"}
+    named = ("ANTHROPIC_API_KEY", "OTHER_API_KEY", "GITHUB_TOKEN")
+    keys = dict.fromkeys(named, "not-a-key")
     return subprocess.run(
         [sys.executable, "-m", "supervisor", *words],
         cwd=folder,
