@@ -84,7 +84,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def run_supervisor(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    keys = {"ANTHROPIC_API_KEY": "not-a-key", "OTHER_API_KEY": "not-a-key"}
+    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "OTHER_API_KEY", "GITHUB_TOKEN"), "not-a-key")
     return subprocess.run(
         [sys.executable, "-m", "supervisor", *words],
         cwd=folder,
