@@ -10,7 +10,13 @@ from msgspec import Meta
 from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
-from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
+from supervisor.config.model_sections import (
+    ContextSection,
+    IdentitySection,
+    ModelsSection,
+    RoutingSection,
+    TokenBudgetSection,
+)
 from supervisor.config.policy_sections import PolicySection
 
 
@@ -205,6 +211,8 @@ class Config(_Section, frozen=True, kw_only=True):
     policy: PolicySection = PolicySection()
     models: ModelsSection | None = None
     token_budget: tuple[TokenBudgetSection, ...] = ()
+    routing: RoutingSection | None = None
+    context: ContextSection = ContextSection()
     value: ValueSection = ValueSection()
     alerts: AlertsSection = AlertsSection()
     report: ReportSection = ReportSection()

@@ -333,7 +333,10 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
 
 
 class HoldSettled(Event, frozen=True, kw_only=True):
-    """A call's actual cost was recorded, and the rest of its hold returned."""
+    """A call's actual cost was recorded, and the rest of its hold returned.
+
+    `context` counts against a context budget; `saved` is against always the best model.
+    """
 
     kind = "hold_settled"
     hold: str
@@ -344,6 +347,8 @@ class HoldSettled(Event, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
+    context: int = 0
+    saved: int = 0
 
 
 class HoldReleased(Event, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
+from supervisor.events import model_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.executions import begin_execution
 from supervisor.governance.model_governor import ModelAccess
@@ -23,6 +24,7 @@ from supervisor.money import to_usd
 from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
 from supervisor.worker import placing
 from supervisor.worker.callers import Caller
+from supervisor.worker.context_budget import Compact, ContextBudget, fit, record_compaction
 from supervisor.worker.models import Model
 from supervisor.worker.placing import Bid, Granted, HoldEnd
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -34,19 +36,26 @@ _UNMETERED = Metering()
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of a model, and on whose behalf."""
+    """What a worker asks of a model, and on whose behalf.
+
+    `routed` says how its class became the model, and `best` what the best one would have been.
+    """
 
     model: Model
     messages: tuple[Message, ...]
     max_tokens: int
     purpose: str
     caller: Caller
+    compact: Compact | None = None
+    routed: model_kinds.ModelRouted | None = None
+    best: Model | None = None
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
     model: Model
     hold: Hold
     request: ModelRequest
+    best: Model | None
     began_s: float
 
 
@@ -55,10 +64,11 @@ class Calls:
 
     def __init__(self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session_id: str) -> None:
         self.caller = Caller(identity=plan.identity)
+        self._context = ContextBudget(kernel.database, kernel.policy.context, session_id)
         self._kernel = kernel
         self._worker = plan.name
         self._tick = tick
-        self._session_id = session_id
+        self._session_id = self.session_id = session_id
         self._count = 0
         self._open: set[str] = set()
         self._ends: list[HoldEnd] = []
@@ -124,27 +134,45 @@ class Calls:
         model, max_tokens = question.model, question.max_tokens
         asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
         with self.recording_refusal(model.full_name):
-            input_tokens_max = model.provider.input_tokens_max(asked)
+            asked, input_tokens_max = await self._bounded(question, asked)
         bid = Bid(
             access=self._access(question),
             price=model.price,
             input_tokens_max=input_tokens_max,
             output_tokens_max=max_tokens,
             output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
+            notes=() if question.routed is None else (question.routed,),
         )
-        granted = await self.place(
-            what=question.purpose,
-            amounts=bid.amounts(max_tokens),
-            caller=question.caller,
-            model=model.full_name,
-            bid=bid,
-        )
+        with self._context.taking(input_tokens_max) as count_for:
+            granted = await self.place(
+                what=question.purpose,
+                amounts=bid.amounts(max_tokens),
+                caller=question.caller,
+                model=model.full_name,
+                bid=bid,
+            )
+            count_for(granted.hold.id)
         return _Call(
             model=model,
+            best=question.best,
             hold=granted.hold,
             request=msgspec.structs.replace(asked, max_tokens=granted.output_tokens_max),
             began_s=self._kernel.clock.monotonic(),
         )
+
+    async def _bounded(self, question: Question, asked: ModelRequest) -> tuple[ModelRequest, int]:
+        """Return the request as it is to be sent, and a bound on its input."""
+        model = question.model
+        if not self._context.is_on:
+            return asked, model.provider.input_tokens_max(asked)
+        fitting, before, after = await fit(self._context, model, asked, question.compact)
+        if fitting is not asked:
+            shorter = model_kinds.ContextCompacted(
+                worker=self._worker, model=model.full_name, before=before, after=after
+            )
+            write, where = self._kernel.database.write, self._session_id
+            self._written.append(write(record_compaction, where, shorter, self.origin()))
+        return fitting, after
 
     def keep(self, writing: Awaitable[object]) -> None:
         """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
@@ -280,6 +308,8 @@ class Calls:
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 duration_s=round(self._kernel.clock.monotonic() - call.began_s, 6),
+                context=usage.input_tokens if self._context.is_on else 0,
+                saved=0 if call.best is None else call.best.price.cost_micro_usd(usage) - cost,
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
             self.settle(call.hold, actual, metering)
@@ -320,6 +350,8 @@ class Calls:
         if hold.id not in self._open:
             return
         self._open.discard(hold.id)
+        is_known = status is not HoldStatus.FORFEITED
+        self._context.end(hold.id, metering.input_tokens if is_known else None)
         if not self._ends:
             # In the loop's next turn, unless the tick ends in this one and takes it along.
             asyncio.get_running_loop().call_soon(self._write_ends)

@@ -8,6 +8,7 @@ import msgspec
 
 from supervisor.errors import BudgetExceeded, ModelAccessDenied, Refusal
 from supervisor.events import kinds, model_kinds
+from supervisor.events.event import Event
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breakers import report_call
 from supervisor.governance.executions import end_execution
@@ -26,7 +27,8 @@ _CLAMPS_MAX = 4
 class Bid(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that asks for its worst case, and how far its output may be cut for it.
 
-    `access` is what the governor says of the model, None where the config governs none.
+    `access` is what the governor says of the model, None where the config governs none. `notes`
+    go on record with the hold.
     """
 
     access: ModelAccess | None
@@ -34,6 +36,7 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens_max: int
     output_tokens_max: int
     output_tokens_min: int
+    notes: tuple[Event, ...] = ()
 
     def amounts(self, output_tokens_max: int) -> Amounts:
         """Return the worst case with that much output."""
@@ -81,6 +84,8 @@ def place(
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
                 _note_override(journal, request.worker, access)
+                for note in bid.notes if bid is not None else ():
+                    journal.add(note)
                 return placed
             ledger.record_exhaustion(tx, journal, placed)
             refusal = placed
