@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -10,7 +11,15 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.events import upkeep_kinds
 from supervisor.events.log import Origin
-from supervisor.governance.rotation import SYSTEM, system_journal
+from supervisor.governance.retired_days import RetiredDay, keep_days
+from supervisor.governance.rotation import (
+    SYSTEM,
+    SessionPlan,
+    adopt_or_rotate,
+    is_due,
+    open_session_of,
+    system_journal,
+)
 from supervisor.governance.sums import (
     AccountSum,
     Export,
@@ -20,6 +29,7 @@ from supervisor.governance.sums import (
     read_sums,
 )
 from supervisor.storage.database import Transaction
+from supervisor.windows import DAY_S
 
 DAY_US = 86_400_000_000
 #: So many days of the system go into one export, unless what began in them ended later.
@@ -45,7 +55,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """A durable export: its file, and what stays in the store of all that it holds.
 
-    `staying` are the accounts that events name which stay.
+    `staying` are the accounts that events name which stay; `days` what its windows were worth
+    looking at.
     """
 
     file: str
@@ -54,6 +65,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     sums: Sums
     staying: frozenset[str] = frozenset()
+    days: tuple[RetiredDay, ...] = ()
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -86,6 +98,21 @@ class _Balance(msgspec.Struct, frozen=True):
     settled: int
     held: int
     overrun: int
+
+
+def system_is_due(tx: Transaction, now: datetime) -> bool:
+    """Return whether the system's own window is over and nothing has begun the next one."""
+    session = open_session_of(tx, SYSTEM)
+    return session is not None and is_due(session, now)
+
+
+def rotate_system(tx: Transaction, origin: Origin, timezone: ZoneInfo) -> None:
+    """Begin the system's window of today: where nothing happens to it, nothing else does.
+
+    Windows go by whole days of the system, so that its own must end.
+    """
+    if system_is_due(tx, origin.at):
+        adopt_or_rotate(tx, SessionPlan(worker=SYSTEM, span_s=DAY_S, timezone=timezone), origin)
 
 
 def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None:
@@ -176,6 +203,7 @@ def retire(
     )
     _set_sums(tx, sealed.sums)
     _record(tx, export)
+    keep_days(tx, sealed.days)
     for session_id in batch.sessions:
         tx.run("retention.retire", session_id=session_id, export=batch.number)
     _drop_accounts(tx, batch.cut_at, sealed.staying)

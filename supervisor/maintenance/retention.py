@@ -21,7 +21,10 @@ from supervisor.governance.retention import (
     Sealed,
     choose_batch,
     retire,
+    rotate_system,
+    system_is_due,
 )
+from supervisor.governance.retired_days import fold_days
 from supervisor.governance.sums import Export
 from supervisor.maintenance.export_file import check_export, write_export
 from supervisor.maintenance.retention_duty import RetentionPlan
@@ -63,6 +66,9 @@ async def retain(
         StoreDamaged: the file is not as it was written; nothing of it was pruned.
     """
     pruned = await _prune(database, plan, clock=clock, actor=actor)
+    if plan.keep_days and await database.read(system_is_due, clock.now()):
+        origin = Origin(at=clock.now(), actor=actor)
+        await database.write(rotate_system, origin, plan.timezone)
     exports: list[Export] = []
     held_back: tuple[str, ...] = ()
     while plan.keep_days:
@@ -143,6 +149,8 @@ async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Seal
                 write_export, plan.folder, scratch, number=batch.number, version=plan.version
             )
             written = await anyio.to_thread.run_sync(write)
+            fold = partial(scratch.read, fold_days, plan.timezone)
+            days = await anyio.to_thread.run_sync(fold)
         finally:
             await anyio.to_thread.run_sync(scratch.close)
     await anyio.to_thread.run_sync(check_export, written.path, written.sha256)
@@ -153,6 +161,7 @@ async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Seal
         events=staged.report.events,
         sums=staged.sums,
         staying=staged.staying,
+        days=days,
     )
 
 
