@@ -21,42 +21,19 @@ from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.hold_rows import call_hold_id
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
-from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
+from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.worker import placing
 from supervisor.worker.callers import Caller
-from supervisor.worker.context_budget import Compact, ContextBudget, fit, record_compaction
+from supervisor.worker.context_budget import ContextBudget, fit, record_compaction
 from supervisor.worker.models import Model
 from supervisor.worker.placing import Bid, Granted, HoldEnd
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.questions import Question, Sent
 from supervisor.worker.replies import Reply, ReplyStream
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
 _UNMETERED = Metering()
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of a model, and on whose behalf.
-
-    `routed` says how its class became the model, and `best` what the best one would have been.
-    """
-
-    model: Model
-    messages: tuple[Message, ...]
-    max_tokens: int
-    purpose: str
-    caller: Caller
-    compact: Compact | None = None
-    routed: model_kinds.ModelRouted | None = None
-    best: Model | None = None
-
-
-class _Call(msgspec.Struct, frozen=True, kw_only=True):
-    model: Model
-    hold: Hold
-    request: ModelRequest
-    best: Model | None
-    began_s: float
 
 
 class RecordingRefusal:
@@ -171,7 +148,7 @@ class Calls:
             async with call.model.provider.stream(call.request) as arriving:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
-    async def _place_call(self, question: Question) -> _Call:
+    async def _place_call(self, question: Question) -> Sent:
         model, max_tokens = question.model, question.max_tokens
         asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
         with self.recording_refusal(model.full_name):
@@ -184,7 +161,7 @@ class Calls:
             output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
             notes=() if question.routed is None else (question.routed,),
         )
-        with self._context.taking(input_tokens_max) as count_for:
+        with self._context.taking(input_tokens_max) as taking:
             granted = await self.place(
                 what=question.purpose,
                 amounts=bid.amounts(max_tokens),
@@ -192,8 +169,8 @@ class Calls:
                 model=model.full_name,
                 bid=bid,
             )
-            count_for(granted.hold.id)
-        return _Call(
+            taking.name(granted.hold.id)
+        return Sent(
             model=model,
             best=question.best,
             hold=granted.hold,
@@ -320,7 +297,7 @@ class Calls:
             self.release(hold, why="cancelled before the call was sent")
             raise
 
-    def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
+    def _conclude(self, call: Sent, answer: ModelAnswer) -> Reply:
         usage = answer.usage
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")

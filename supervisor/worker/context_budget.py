@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeAlias
 
 import msgspec
 
@@ -60,25 +59,36 @@ class ContextBudget:
             found.append((per_call, "call_tokens_max"))
         return min(found)
 
-    @contextmanager
-    def taking(self, tokens: int) -> Iterator[Callable[[str], None]]:
-        """Count a call's bound while its hold is placed, and until that ends by the name given."""
-        key = f"asked:{next(self._asked)}"
-        self._taken[key] = tokens
-
-        def name(hold_id: str) -> None:
-            self._taken[hold_id] = self._taken.pop(key)
-
-        try:
-            yield name
-        finally:
-            self._taken.pop(key, None)
+    def taking(self, tokens: int) -> Taking:
+        """Count a call's bound while its hold is placed, and until that ends once it is named."""
+        return Taking(self._taken, f"asked:{next(self._asked)}", tokens)
 
     def end(self, hold_id: str, tokens: int | None) -> None:
         """Count what a call has had instead of its bound; all of that where nobody knows."""
         bound = self._taken.pop(hold_id, None)
         if bound is not None and self._used is not None:
             self._used += bound if tokens is None else tokens
+
+
+class Taking:
+    """A block in which room is taken for a call; what was not named by its end is given back."""
+
+    __slots__ = ("_key", "_taken")
+
+    def __init__(self, taken: dict[str, int], key: str, tokens: int) -> None:
+        self._taken = taken
+        self._key = key
+        taken[key] = tokens
+
+    def __enter__(self) -> Self:
+        return self
+
+    def name(self, hold_id: str) -> None:
+        """Count it until the end of this hold."""
+        self._taken[hold_id] = self._taken.pop(self._key)
+
+    def __exit__(self, *_: object) -> None:
+        self._taken.pop(self._key, None)
 
 
 async def fit(

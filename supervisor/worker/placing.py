@@ -83,9 +83,7 @@ def place(
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
-                _note_override(journal, request.worker, access)
-                for note in bid.notes if bid is not None else ():
-                    journal.add(note)
+                _note_granted(journal, request.worker, bid)
                 return placed
             ledger.record_exhaustion(tx, journal, placed)
             refusal = placed
@@ -93,7 +91,11 @@ def place(
         return refusal
 
 
-def _note_override(journal: Journal, worker: str, access: ModelAccess | None) -> None:
+def _note_granted(journal: Journal, worker: str, bid: Bid | None) -> None:
+    """Put on record what goes with a model call's hold: its notes, and an override's use."""
+    if bid is None:
+        return
+    access = bid.access
     if access is not None and access.is_override:
         journal.add(
             model_kinds.ModelOverrideUsed(
@@ -103,6 +105,8 @@ def _note_override(journal: Journal, worker: str, access: ModelAccess | None) ->
                 identity=str(access.identity),
             )
         )
+    for note in bid.notes:
+        journal.add(note)
 
 
 def _note_refusal(journal: Journal, worker: str, model: str, refusal: Refusal) -> None:
