@@ -261,6 +261,51 @@ BAD_VALUES = {
         "budget[0].period = 'unlimited'",
         "is longer than a session",
     ),
+    "class without models": (
+        WORKER + 'every_s = 1.0\nmodel = "cheap"\n',
+        "worker.a.model = 'cheap'",
+        "is a class without models; give [routing] cheap a model",
+    ),
+    "class with a model of no provider": (
+        '[routing]\nbest = ["cloud/large"]\n',
+        "routing.best = 'cloud/large'",
+        "names no provider of this config",
+    ),
+    "rule that leads to a class without models": (
+        '[[routing.rule]]\nuse = "best"\n',
+        "routing.rule[0].use = 'best'",
+        "has no models",
+    ),
+    "rule with an unknown class": (
+        '[[routing.rule]]\nuse = "bset"\n',
+        "routing.rule[0].use = 'bset'",
+        "is not a word known here; did you mean 'best'?",
+    ),
+    "token budget that limits nothing": (
+        '[[token_budget]]\norg = "acme"\nperiod = "day"\n',
+        "token_budget[0] = 'day'",
+        "limits nothing; add max_tokens, max_cost_usd or allowed_models",
+    ),
+    "override for everybody": (
+        '[providers.b]\nkind = "builtin"\n[[models.override]]\nmodels = ["b/x"]\n',
+        "models.override[0]",
+        "is an override for everybody; name its org, team or user",
+    ),
+    "tier of a provider that is not there": (
+        '[models]\nstandard = ["olama/*"]\n[providers.ollama]\nkind = "builtin"\n',
+        "models.standard = 'olama/*'",
+        "names no provider of this config; did you mean 'ollama'?",
+    ),
+    "key that a rule of models has not": (
+        '[[models.rule]]\nuser = "ann"\ntiers = ["standard"]\n',
+        "models.rule[0].tiers",
+        "is not a known key; known here: org, team, user, allow",
+    ),
+    "context budget of nothing": (
+        "[context]\ncall_tokens_max = 0\n",
+        "context.call_tokens_max = 0",
+        "is out of range",
+    ),
     "identity with a space": (
         EVERY + 'identity = { org = "acme inc" }\n',
         "worker.a.identity.org = 'acme inc'",

@@ -11,6 +11,7 @@ from supervisor.errors import ModelAccessDenied
 from supervisor.governance.audit import audit
 from supervisor.governance.model_governor import ModelGovernor, ModelTier
 from supervisor.governance.routing import Ask, RouteRule, Routing
+from supervisor.governance.suggesting import saved_since
 from supervisor.ledger.pricing import FixedPrice
 from supervisor.outcome import Outcome
 from supervisor.providers.scripted import Script, Scripted, Step
@@ -90,6 +91,7 @@ async def test_a_class_is_the_cheapest_of_its_models_that_has_a_price(bench: Ben
     ]
     saved = [event.get("saved", 0) for event in await bench.events("hold_settled")]
     assert saved == [19_000, 15_000, 0, 0], "of 1,000 tokens against 20 USD per million"
+    assert await bench.store.read(saved_since, bench.clock.now()) == 34_000
     assert (await bench.store.read(audit)).findings == ()
 
 
