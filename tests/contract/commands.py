@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from supervisor import Context
+from supervisor.alerts import incidents
 from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
 from supervisor.alerts.facts import Fact, Severity
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
@@ -197,6 +198,31 @@ async def acknowledging(bench: PolicyBench) -> Case:
     return Case(send=send, content=command, others={"alert": "none", "why": "y"})
 
 
+async def opening_incident(bench: PolicyBench) -> Case:
+    send = _sender(bench, incidents.open_incident, UTC_ZONE)
+    return Case(send=send, content=incidents.OpenCommand(title="x"), others={"title": "y"})
+
+
+async def noting_incident(bench: PolicyBench) -> Case:
+    incident = await _incident(bench)
+    command = incidents.NoteCommand(incident=incident, text="x")
+    others = {"incident": "none", "text": "y", "alert": "none", "drill": "none"}
+    return Case(
+        send=_sender(bench, incidents.note_incident, UTC_ZONE), content=command, others=others
+    )
+
+
+async def closing_incident(bench: PolicyBench) -> Case:
+    command = incidents.CloseCommand(incident=await _incident(bench), why="x")
+    send = _sender(bench, incidents.close_incident, UTC_ZONE)
+    return Case(send=send, content=command, others={"incident": "none", "why": "y"})
+
+
+async def _incident(bench: PolicyBench) -> str:
+    command, origin = incidents.OpenCommand(title="x"), _origin(bench, "i-1")
+    return (await bench.store.write(incidents.open_incident, command, origin, UTC_ZONE)).incident
+
+
 # --- agents'
 
 
@@ -359,6 +385,9 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "resume": resume,
     "drill": drill,
     "acknowledge_alert": acknowledging,
+    "incident_open": opening_incident,
+    "incident_note": noting_incident,
+    "incident_close": closing_incident,
     "propose": proposing,
     "hold": holding,
     "settle": settling,

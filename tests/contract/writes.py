@@ -66,6 +66,9 @@ WRITES: Writes = {
     "maintenance/restore_drill.py:drills.begin": Write(Reach.PERSON, ("drill",)),
     "maintenance/kill_drill.py:_engage": Write(Reach.PERSON, ("kill",)),
     "cli/alerts.py:acknowledge": Write(Reach.PERSON, ("acknowledge_alert",)),
+    "cli/incident.py:operation": Write(
+        Reach.PERSON, ("incident_open", "incident_note", "incident_close")
+    ),
     # What agents can reach.
     "worker/tick.py:begin_tick": Write(Reach.AGENT, why=_A_TICK),
     "worker/actions.py:propose": Write(Reach.AGENT, ("propose",)),
