@@ -13,7 +13,6 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
 )
 from supervisor.events.event import Event
 
-#: Both are looked for here; the other kinds are too, as they are defined here.
 __all__ = ["KINDS", "Event"]
 
 
@@ -226,26 +225,31 @@ class KillSwitchReleased(Event, frozen=True, kw_only=True):
 
 
 class BreakerOpened(Event, frozen=True, kw_only=True):
-    """A breaker opened; `retry_at` is when it lets a probe through."""
+    """A breaker opened, the `openings`-th time on end; `retry_at` is when it lets a probe in."""
 
     kind = "breaker_opened"
     name: str
     why: str
     retry_at: int
+    cause: str = "overrun"
+    openings: int = 1
 
 
 class BreakerHalfOpened(Event, frozen=True, kw_only=True):
-    """A breaker lets one probe through."""
+    """A breaker lets one probe through: a tick, or a call by its hold."""
 
     kind = "breaker_half_opened"
     name: str
+    probe: str = ""
 
 
 class BreakerClosed(Event, frozen=True, kw_only=True):
-    """A breaker's probe succeeded."""
+    """A breaker's probe went well, or a person has closed it; `why` says which."""
 
     kind = "breaker_closed"
     name: str
+    why: str = ""
+    is_by_hand: bool = False
 
 
 # --- money
@@ -334,10 +338,7 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
 
 
 class HoldSettled(Event, frozen=True, kw_only=True):
-    """A call's actual cost was recorded, and the rest of its hold returned.
-
-    `context` counts against a context budget; `saved` is against always the best model.
-    """
+    """A call's cost is known; `context` counts for [context], `saved` is against the best model."""
 
     kind = "hold_settled"
     hold: str

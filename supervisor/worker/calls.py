@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.lowlevel
 import msgspec
+from msgspec.structs import replace
 
 from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events import model_kinds
 from supervisor.events.log import Origin
+from supervisor.governance.breakers import Fault
 from supervisor.governance.executions import begin_execution
-from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.hold_rows import call_hold_id
@@ -23,58 +24,27 @@ from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.worker import placing
+from supervisor.worker.bidding import Question, bid_for, cheapest, request_of
+from supervisor.worker.call_blocks import Ending, RecordingRefusal
 from supervisor.worker.callers import Caller
 from supervisor.worker.context_budget import ContextBudget, fit, record_compaction
 from supervisor.worker.models import Model
-from supervisor.worker.placing import Bid, Granted, HoldEnd
+from supervisor.worker.own_probe import OwnProbe
+from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.questions import Question, Sent
 from supervisor.worker.replies import Reply, ReplyStream
+from supervisor.worker.streak import Streak, fingerprint
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
-_UNMETERED = Metering()
 
 
-class RecordingRefusal:
-    """A block whose refusal is recorded; it is raised all the same."""
-
-    __slots__ = ("_calls", "_model")
-
-    def __init__(self, calls: Calls, model: str) -> None:
-        self._calls = calls
-        self._model = model
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Refusal):
-            self._calls.record_refusal(self._model, error)
-
-
-class _Ending:
-    """A block that sees to it that a hold has ended when it does, however it does."""
-
-    __slots__ = ("_calls", "_hold")
-
-    def __init__(self, calls: Calls, hold: Hold) -> None:
-        self._calls = calls
-        self._hold = hold
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, ProviderFailed):
-            if error.was_refused:
-                self._calls.release(self._hold, why=error.what)
-            else:
-                self._calls.forfeit(self._hold, why=error.what)
-        elif error is not None:
-            self._calls.forfeit(self._hold, why="cancelled while it was in flight")
-        else:
-            self._calls.forfeit(self._hold, why="left before the answer was whole")
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    model: Model
+    hold: Hold
+    request: ModelRequest
+    best: Model | None
+    began_s: float
 
 
 class Calls:
@@ -89,8 +59,16 @@ class Calls:
         self._session_id = self.session_id = session_id
         self._count = 0
         self._open: set[str] = set()
+        self._watched: set[str] = set()
         self._ends: list[HoldEnd] = []
         self._written: list[Awaitable[object]] = []
+        self._probe = OwnProbe()
+        self.streak = Streak()
+        self.is_watched = True
+
+    def go_on(self, streak: Streak, *, is_watched: bool) -> None:
+        """Begin with the worker's last call, and with what the breakers knew of the tick."""
+        self.streak, self.is_watched = streak, is_watched
 
     def origin(self, command_id: str = "") -> Origin:
         """Return the origin of an event that this tick makes now."""
@@ -130,7 +108,7 @@ class Calls:
 
     async def _try(self, question: Question) -> Reply:
         call = await self._place_call(question)
-        with _Ending(self, call.hold):
+        with Ending(self, call.hold):
             answer = await call.model.provider.complete(call.request)
             return self._conclude(call, answer)
 
@@ -144,64 +122,58 @@ class Calls:
             Refusal, ProviderFailed: as for `complete`.
         """
         call = await self._place_call(question)
-        with _Ending(self, call.hold):
+        with Ending(self, call.hold):
             async with call.model.provider.stream(call.request) as arriving:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
-    async def _place_call(self, question: Question) -> Sent:
-        model, max_tokens = question.model, question.max_tokens
-        asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
-        with self.recording_refusal(model.full_name):
-            asked, input_tokens_max = await self._bounded(question, asked)
-        bid = Bid(
-            access=self._access(question),
-            price=model.price,
-            input_tokens_max=input_tokens_max,
-            output_tokens_max=max_tokens,
-            output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
-            notes=() if question.routed is None else (question.routed,),
-        )
-        with self._context.taking(input_tokens_max) as taking:
-            granted = await self.place(
-                what=question.purpose,
-                amounts=bid.amounts(max_tokens),
-                caller=question.caller,
-                model=model.full_name,
-                bid=bid,
-            )
+    async def _place_call(self, question: Question) -> _Call:
+        question, bound = await self._bounded(question)
+        with self._context.taking(bound) as taking:
+            granted = await self._ask_for(question)
+            if isinstance(granted, AskAsProbe):
+                # A probe may fail: it is made as cheap as it can be.
+                question = cheapest(self._kernel, question)
+                granted = await self._ask_for(question, is_cheapest=True)
+                assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
             taking.name(granted.hold.id)
-        return Sent(
+        model, asked = question.model, request_of(question)
+        return _Call(
             model=model,
-            best=question.best,
             hold=granted.hold,
-            request=msgspec.structs.replace(asked, max_tokens=granted.output_tokens_max),
+            best=question.best,
+            request=replace(asked, max_tokens=granted.output_tokens_max),
             began_s=self._kernel.clock.monotonic(),
         )
 
-    async def _bounded(self, question: Question, asked: ModelRequest) -> tuple[ModelRequest, int]:
-        """Return the request as it is to be sent, and a bound on its input."""
-        model = question.model
+    async def _bounded(self, question: Question) -> tuple[Question, int]:
+        """Return the question as it is to be sent, and a bound on its input, 0 if none is set."""
         if not self._context.is_on:
-            return asked, model.provider.input_tokens_max(asked)
-        fitting, before, after = await fit(self._context, model, asked, question.compact)
+            return question, 0
+        model = question.model
+        with self.recording_refusal(model.full_name):
+            asked = request_of(question)
+            fitting, before, after = await fit(self._context, model, asked, question.compact)
         if fitting is not asked:
             shorter = model_kinds.ContextCompacted(
                 worker=self._worker, model=model.full_name, before=before, after=after
             )
             write, where = self._kernel.database.write, self._session_id
-            self._written.append(write(record_compaction, where, shorter, self.origin()))
-        return fitting, after
+            self.keep(write(record_compaction, where, shorter, self.origin()))
+        return replace(question, messages=fitting.messages), after
+
+    async def _ask_for(
+        self, question: Question, *, is_cheapest: bool = False
+    ) -> Granted | AskAsProbe:
+        model = question.model.full_name
+        with self.recording_refusal(model):
+            bid = bid_for(self._kernel, question, is_cheapest=is_cheapest)
+        amounts, what = bid.amounts(question.max_tokens), question.purpose
+        request = self._next(question.caller, model=model, what=what, amounts=amounts)
+        return await self._place(request, bid)
 
     def keep(self, writing: Awaitable[object]) -> None:
         """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
         self._written.append(writing)
-
-    def _access(self, question: Question) -> ModelAccess | None:
-        governor = self._kernel.policy.governor
-        if governor is None:
-            return None
-        caller = question.caller
-        return governor.check_access(caller.identity, question.model.full_name, caller.action_tier)
 
     def recording_refusal(self, model: str) -> RecordingRefusal:
         """Return a block that records a refusal that is raised before a hold is asked for."""
@@ -214,35 +186,56 @@ class Calls:
             self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
         )
 
-    async def place(
-        self,
-        *,
-        what: str,
-        amounts: Amounts,
-        caller: Caller,
-        model: str = "",
-        bid: Bid | None = None,
-    ) -> Granted:
-        """Pass the gates and place a hold.
+    async def place(self, *, what: str, amounts: Amounts, caller: Caller) -> Granted:
+        """Pass the gates and place the hold of a call of no model.
 
         Raises:
             Refusal: a gate said no, or the worst case did not fit.
             StoreUnavailable: the hold could not be written, so there is no call.
         """
-        self._write_ends()
+        placed = await self._place(self._next(caller, what=what, amounts=amounts), None)
+        assert isinstance(placed, Granted), f"a call of no model got {placed!r}"
+        return placed
+
+    def _next(self, caller: Caller, *, model: str = "", what: str, amounts: Amounts) -> HoldRequest:
         self._count += 1
         hold_id = call_hold_id(self._worker, self._tick, self._count)
-        request = self._request(hold_id, caller, model=model, what=what, amounts=amounts)
-        # Shielded: a cancel in between would leave a hold of which this task does not know.
-        with anyio.CancelScope(shield=True):
-            placed = await self._kernel.database.write(
-                placing.place, request, bid, self._kernel.policy.budgets, self.origin(hold_id)
-            )
+        return self._request(hold_id, caller, model=model, what=what, amounts=amounts)
+
+    async def _place(self, request: HoldRequest, bid: Bid | None) -> Granted | AskAsProbe:
+        while True:
+            self._write_ends()
+            # Shielded: a cancel in between would leave a hold of which this task does not know.
+            with anyio.CancelScope(shield=True):
+                placed = await self._ask(request, bid)
+            if not isinstance(placed, WaitForProbe):
+                break
+            await self._probe.wait(placed.hold)
         if isinstance(placed, Refusal):
+            self.is_watched = True
             raise placed
+        if isinstance(placed, AskAsProbe):
+            return placed
         self._open.add(placed.hold.id)
+        if placed.is_watched:
+            self._watched.add(placed.hold.id)
+            self.is_watched = True
+        if placed.is_probe:
+            self._probe.begin(placed.hold.id)
         await self._give_back_if_cancelled(placed.hold)
         return placed
+
+    def _ask(
+        self, request: HoldRequest, bid: Bid | None
+    ) -> Awaitable[Granted | AskAsProbe | WaitForProbe | Refusal]:
+        return self._kernel.database.write(
+            placing.place,
+            request,
+            bid,
+            self._kernel.policy.budgets,
+            self.origin(request.id),
+            self._probe.inside,
+        )
 
     def _request(
         self,
@@ -287,6 +280,7 @@ class Calls:
         if isinstance(hold, Refusal):
             raise hold
         self._open.add(hold.id)
+        self._watched.add(hold.id)
         await self._give_back_if_cancelled(hold)
         return hold
 
@@ -297,8 +291,10 @@ class Calls:
             self.release(hold, why="cancelled before the call was sent")
             raise
 
-    def _conclude(self, call: Sent, answer: ModelAnswer) -> Reply:
+    def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage
+        model, messages = call.model.full_name, call.request.messages
+        self.streak = self.streak.then(fingerprint(model, messages, answer.text))
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")
             cost = call.hold.cost_held
@@ -312,7 +308,9 @@ class Calls:
                 saved=0 if call.best is None else call.best.price.cost_micro_usd(usage) - cost,
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
-            self.settle(call.hold, actual, metering)
+            end = self._end_of(call.hold, HoldStatus.SETTLED)
+            repeats = self.streak.repeats
+            self._end(replace(end, actual=actual, metering=metering, repeats=repeats))
         return Reply(
             text=answer.text,
             usage=usage,
@@ -326,53 +324,42 @@ class Calls:
 
         `failure` says of an execution that it failed all the same.
         """
-        self._end(hold, HoldStatus.SETTLED, actual=actual, metering=metering, failure=failure)
+        end = self._end_of(hold, HoldStatus.SETTLED)
+        self._end(replace(end, actual=actual, metering=metering, failure=failure))
 
-    def release(self, hold: Hold, *, why: str) -> None:
+    def release(self, hold: Hold, *, why: str, fault: Fault = Fault.NONE) -> None:
         """End the hold at nothing; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.RELEASED, why=why)
+        self._end(replace(self._end_of(hold, HoldStatus.RELEASED), why=why, fault=fault))
 
-    def forfeit(self, hold: Hold, *, why: str) -> None:
+    def forfeit(self, hold: Hold, *, why: str, fault: Fault = Fault.NONE) -> None:
         """End the hold at its full amount; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.FORFEITED, why=why)
+        self._end(replace(self._end_of(hold, HoldStatus.FORFEITED), why=why, fault=fault))
 
-    def _end(
-        self,
-        hold: Hold,
-        status: HoldStatus,
-        *,
-        actual: Amounts = _NOTHING,
-        metering: Metering = _UNMETERED,
-        why: str = "",
-        failure: str = "",
-    ) -> None:
+    def _end_of(self, hold: Hold, status: HoldStatus) -> HoldEnd:
+        is_watched = hold.id in self._watched
+        return HoldEnd(hold=hold, status=status, origin=self.origin(hold.id), is_watched=is_watched)
+
+    def _end(self, end: HoldEnd) -> None:
         """Queue the first end of the hold; every later one is too late and changes nothing."""
-        if hold.id not in self._open:
+        hold_id = end.hold.id
+        if hold_id not in self._open:
             return
-        self._open.discard(hold.id)
-        is_known = status is not HoldStatus.FORFEITED
-        self._context.end(hold.id, metering.input_tokens if is_known else None)
+        self._open.discard(hold_id)
+        is_known = end.status is not HoldStatus.FORFEITED
+        self._context.end(hold_id, end.metering.input_tokens if is_known else None)
         if not self._ends:
             # In the loop's next turn, unless the tick ends in this one and takes it along.
             asyncio.get_running_loop().call_soon(self._write_ends)
-        self._ends.append(
-            HoldEnd(
-                hold=hold,
-                status=status,
-                origin=self.origin(hold.id),
-                actual=actual,
-                metering=metering,
-                why=why,
-                failure=failure,
-            )
-        )
+        self._ends.append(end)
+        self._probe.end(hold_id)
 
     def _write_ends(self) -> None:
         """Hand over what has ended to the store, which keeps the order of calls."""
         ends = self.take_ends()
         if ends:
             database = self._kernel.database
-            self._written.append(database.write(placing.end_holds, self._session_id, ends))
+            rules = self._kernel.policy.breakers
+            self._written.append(database.write(placing.end_holds, self._session_id, ends, rules))
 
     def take_ends(self) -> list[HoldEnd]:
         """Return the ends that nobody has written yet; who takes them writes them."""

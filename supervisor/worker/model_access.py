@@ -8,12 +8,12 @@ from typing import Unpack
 
 from supervisor.errors import InputRefused
 from supervisor.governance.routing import CLASSES
+from supervisor.worker.bidding import Question
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
 from supervisor.worker.context_budget import Compact
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.prompts import Prompt, parse_prompt
-from supervisor.worker.questions import Question
 from supervisor.worker.replies import Reply, ReplyStream
 from supervisor.worker.routing import Routed, Wish, choose
 

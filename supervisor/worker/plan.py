@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 import structlog
 
 from supervisor.clock import Clock
+from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
@@ -79,14 +80,16 @@ class WorkerPlan:
 class Policy:
     """What SIGHUP may change while workers run.
 
-    `actions` is [policy], `governor` what says which models may be used, `routing` the classes of
-    models, each None where the config says nothing of it; `context` are the bounds of input.
+    `actions` is [policy], `breakers` [breakers], `governor` what says which models may be used,
+    `routing` the classes of models, each None where the config says nothing of it; `context` are
+    the bounds of input.
     """
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
+    breakers: BreakerRules = field(default_factory=BreakerRules)
     governor: ModelGovernor | None = None
     routing: Routing | None = None
     context: ContextLimits = field(default_factory=ContextLimits)

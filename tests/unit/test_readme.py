@@ -29,7 +29,7 @@ from supervisor.http.answers import Answers
 from supervisor.http.app import build_app
 from supervisor.metrics import Metrics
 from tests.unit import event_table
-from tests.unit.config_sections import SECTIONS
+from tests.unit.config_tables import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -84,7 +84,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def run_supervisor(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    keys = {"ANTHROPIC_API_KEY": "not-a-key", "OTHER_API_KEY": "not-a-key"}
+    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "OTHER_API_KEY", "GITHUB_TOKEN"), "not-a-key")
     return subprocess.run(
         [sys.executable, "-m", "supervisor", *words],
         cwd=folder,

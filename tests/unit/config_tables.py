@@ -1,10 +1,16 @@
-"""The sections of the config by the names under which the README has them."""
+"""Every table of the config as the README names it."""
 
 from __future__ import annotations
 
 import msgspec
 
-from supervisor.config import alert_sections, model_sections, policy_sections, sections
+from supervisor.config import (
+    alert_sections,
+    breaker_sections,
+    model_sections,
+    policy_sections,
+    sections,
+)
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[supervisor]`": sections.SupervisorSection,
@@ -24,6 +30,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[worker.NAME]`": sections.WorkerSection,
     "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
+    "`[breakers]`": breaker_sections.BreakersSection,
     "`[models]`": model_sections.ModelsSection,
     "`[models.actions]`": model_sections.ActionTiersSection,
     "`[[models.rule]]`": model_sections.ModelRuleSection,
