@@ -103,6 +103,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
     ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
+    ctx.calls.go_on(begun.streak, is_watched=begun.is_watched)
     began_s = kernel.clock.monotonic()
     verdict = _Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
@@ -288,6 +289,9 @@ def _ending(
         remembered_max=handed.remembered_max if handed else 0,
         rejection=handed.event if handed else None,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
+        streak=ctx.calls.streak,
+        breakers=kernel.policy.breakers,
+        is_watched=ctx.calls.is_watched,
         value=_value(plan, ctx, verdict.outcome),
     )
 
