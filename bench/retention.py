@@ -35,6 +35,8 @@ _TICKS_A_DAY = 1_440
 _DAY_S = 86_400.0
 _TURNS = 40
 _TURN_TICKS = 50
+#: Between two ticks at night, which are the day's: not a day's work in two seconds.
+_PAUSE_S = 0.01
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ async def _prune(
     async def tick_on() -> None:
         while not is_over:
             lived.beside_ms.append(await tick_ms(governing, worker, time.perf_counter()))
+            await anyio.sleep(_PAUSE_S)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tick_on)

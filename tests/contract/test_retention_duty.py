@@ -31,6 +31,7 @@ def duty(aged: RetainedLife, log: RecordedLog, plan: RetentionPlan | None = None
 
 async def test_it_prunes_and_says_how_much(old: RetainedLife, log: RecordedLog) -> None:
     await duty(old, log).once()
+    assert log.events == ["pruned"], log.lines("retention_not_done")
     (line,) = log.lines("pruned")
     (export,) = old.raw.rows("SELECT sessions, events FROM exports")
     assert (line["sessions"], line["events"]) == export
