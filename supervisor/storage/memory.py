@@ -62,15 +62,15 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Keep[Any, Any], dict[Any, Any]] = {}
+        self.rows: dict[Keep[Any, Any], dict[Any, Any]] = {}
         self._recalled: dict[Hashable, Any] = {}
         self._recalled_from: set[str] = set()
 
     def kept(self, keep: Keep[K, V]) -> dict[K, V]:
         """Return the rows that are remembered, to be read and changed in place."""
-        rows = self._kept.get(keep)
+        rows = self.rows.get(keep)
         if rows is None:
-            rows = self._kept[keep] = {}
+            rows = self.rows[keep] = {}
         return rows
 
     def recall(self, question: Hashable) -> Any:
@@ -84,7 +84,7 @@ class Memory:
 
     def forget(self) -> None:
         """Forget everything."""
-        for rows in self._kept.values():
+        for rows in self.rows.values():
             rows.clear()
         self._recalled.clear()
 
@@ -92,7 +92,7 @@ class Memory:
         """Forget what is known of one table, or of every one where it has no name."""
         if not table:
             self.forget()
-        for keep, rows in self._kept.items():
+        for keep, rows in self.rows.items():
             if keep.table == table:
                 rows.clear()
         if table in self._recalled_from:
@@ -100,7 +100,7 @@ class Memory:
 
     def stay_small(self) -> None:
         """Forget everything where it has become too much."""
-        if len(self._recalled) + sum(map(len, self._kept.values())) > ROWS_MAX:
+        if len(self._recalled) + sum(map(len, self.rows.values())) > ROWS_MAX:
             self.forget()
 
 
@@ -121,6 +121,7 @@ class RememberingTransaction:
         self.published: list[object] = []
         self._named = named
         self._memory = memory or Memory()
+        self._rows = self._memory.rows
         self._new: dict[Later, list[tuple[Value, ...]]] = {}
         self._changed: dict[Later, list[tuple[Value, ...]]] = {}
         self._touched: dict[Keep[Any, Any], set[Any]] = {}
@@ -131,7 +132,7 @@ class RememberingTransaction:
         self.published.append(fact)
 
     def kept(self, keep: Keep[K, V]) -> dict[K, V]:
-        return self._memory.kept(keep)
+        return self._rows.get(keep) or self._memory.kept(keep)
 
     def touch(self, keep: Keep[K, V], key: K) -> None:
         self._is_waiting = True
