@@ -124,7 +124,7 @@ class RememberingTransaction:
         self._rows = self._memory.rows
         self._new: dict[Later, list[tuple[Value, ...]]] = {}
         self._changed: dict[Later, list[tuple[Value, ...]]] = {}
-        self._touched: dict[Keep[Any, Any], set[Any]] = {}
+        self._touched: dict[Keep[Any, Any], dict[Any, None]] = {}
         self._is_waiting = False
         self._is_broken = False
 
@@ -138,8 +138,9 @@ class RememberingTransaction:
         self._is_waiting = True
         keys = self._touched.get(keep)
         if keys is None:
-            keys = self._touched[keep] = set()
-        keys.add(key)
+            keys = self._touched[keep] = {}
+        # In the order in which they were touched: a simulation is the same with the same seed.
+        keys[key] = None
 
     def later(self, later: Later, *values: Value) -> None:
         self._is_waiting = True
