@@ -29,6 +29,7 @@ COMMANDS = {
     "stop": Entry("stop", "stops the daemon and keeps it stopped; --clear ends that"),
     "kill": Entry("kill", "latches a kill of a session, a worker or everything"),
     "release": Entry("kill", "unlatches a kill"),
+    "breakers": Entry("breakers", "lists breakers; closes one whose cause is mended"),
     "spend": Entry("spend", "accounts against their limits; --by whom; --suggest limits"),
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
@@ -41,6 +42,7 @@ COMMANDS = {
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
     "report": Entry("report", "what ran, what it cost and was worth, what failed, what waits"),
+    "incident": Entry("incident", "opens, notes, closes and exports incidents"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

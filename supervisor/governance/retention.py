@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -11,7 +12,14 @@ from supervisor.clock import to_us
 from supervisor.events import upkeep_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.retired_days import RetiredDay, keep_days
-from supervisor.governance.rotation import SYSTEM, system_journal
+from supervisor.governance.rotation import (
+    SYSTEM,
+    SessionPlan,
+    adopt_or_rotate,
+    is_due,
+    open_session_of,
+    system_journal,
+)
 from supervisor.governance.sums import (
     AccountSum,
     Export,
@@ -21,6 +29,7 @@ from supervisor.governance.sums import (
     read_sums,
 )
 from supervisor.storage.database import Transaction
+from supervisor.windows import DAY_S
 
 DAY_US = 86_400_000_000
 #: So many days of the system go into one export, unless what began in them ended later.
@@ -79,6 +88,10 @@ class _Candidate(msgspec.Struct, frozen=True):
     is_old: bool
 
 
+class _HoldId(msgspec.Struct, frozen=True):
+    id: str
+
+
 class _AccountIds(msgspec.Struct, frozen=True):
     account_ids: str
 
@@ -91,6 +104,21 @@ class _Balance(msgspec.Struct, frozen=True):
     overrun: int
 
 
+def system_is_due(tx: Transaction, now: datetime) -> bool:
+    """Return whether the system's own window is over and nothing has begun the next one."""
+    session = open_session_of(tx, SYSTEM)
+    return session is not None and is_due(session, now)
+
+
+def rotate_system(tx: Transaction, origin: Origin, timezone: ZoneInfo) -> None:
+    """Begin the system's window of today: where nothing happens to it, nothing else does.
+
+    Windows go by whole days of the system, so that its own must end.
+    """
+    if system_is_due(tx, origin.at):
+        adopt_or_rotate(tx, SessionPlan(worker=SYSTEM, span_s=DAY_S, timezone=timezone), origin)
+
+
 def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None:
     """Return the oldest windows that are over since before `cut_us`, None where there are none.
 
@@ -101,11 +129,7 @@ def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None
     days = tx.rows(
         "retention.old_system_windows", _Window, system=SYSTEM, cut=cut_us, rows_max=days_max
     )
-    if not days:
-        return None
-    following = tx.row(
-        "retention.next_window", _NextWindow, worker=SYSTEM, after=days[-1].window_start
-    )
+    following = _first_that_stays(tx, days)
     if following is None:
         return None
     first = tx.row("retention.first_position", _Position, session_id=following.id)
@@ -128,6 +152,22 @@ def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None
         seen=0 if newest is None else newest.position,
         held_back=held_back,
     )
+
+
+def _first_that_stays(tx: Transaction, days: Sequence[_Window]) -> _NextWindow | None:
+    """Return the day of the system behind the last one that can go, None where none can.
+
+    Not before a hold that was put right, or recovered, in a later day: what tells of it would stay.
+    """
+    for day in reversed(days):
+        following = tx.row(
+            "retention.next_window", _NextWindow, worker=SYSTEM, after=day.window_start
+        )
+        if following is None:
+            return None
+        if tx.row("retention.ended_later", _HoldId, cut_at=following.opened_at) is None:
+            return following
+    return None
 
 
 def _oldest_of_each(candidates: Sequence[_Candidate]) -> tuple[tuple[str, ...], tuple[str, ...]]:

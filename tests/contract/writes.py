@@ -51,6 +51,7 @@ WRITES: Writes = {
     # What people ask for.
     "cli/approvals.py:decide": Write(Reach.PERSON, ("approve", "deny")),
     "http/answers.py:act": Write(Reach.PERSON, ("approve", "deny")),
+    "cli/breakers.py:close_breaker": Write(Reach.PERSON, ("close_breaker",)),
     "cli/kill.py:turn": Write(Reach.PERSON, ("kill", "release")),
     "http/answers.py:_engage": Write(Reach.PERSON, ("kill",)),
     "http/answers.py:kill_switch.release": Write(Reach.PERSON, ("release",)),
@@ -66,6 +67,9 @@ WRITES: Writes = {
     "maintenance/restore_drill.py:drills.begin": Write(Reach.PERSON, ("drill",)),
     "maintenance/kill_drill.py:_engage": Write(Reach.PERSON, ("kill",)),
     "cli/alerts.py:acknowledge": Write(Reach.PERSON, ("acknowledge_alert",)),
+    "cli/incident.py:operation": Write(
+        Reach.PERSON, ("incident_open", "incident_note", "incident_close")
+    ),
     # What agents can reach.
     "worker/tick.py:begin_tick": Write(Reach.AGENT, why=_A_TICK),
     "worker/actions.py:propose": Write(Reach.AGENT, ("propose",)),
@@ -99,6 +103,7 @@ WRITES: Writes = {
     "maintenance/recovery.py:_recover_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/recovery.py:_close_unowned": Write(Reach.DAEMON, why=_STATE),
     "maintenance/restore_drill.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
+    "maintenance/retention.py:rotate_system": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:retire": Write(Reach.DAEMON, why="an export has one number"),
     "maintenance/retention.py:prune_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/stuck_watch.py:_record": Write(Reach.DAEMON, why=_STATE),
@@ -108,7 +113,7 @@ WRITES: Writes = {
     "worker/canary.py:_take_up": Write(Reach.DAEMON, why=_STATE),
     "worker/loop.py:_pause_on_cap": Write(Reach.DAEMON, why=_STATE),
     "worker/morning_report.py:open_schedule": Write(Reach.DAEMON, why=_STATE),
-    "worker/morning_report.py:_tell": Write(Reach.DAEMON, why=_TOLD),
+    "worker/morning_report.py:_tell": Write(Reach.DAEMON, why=_STATE),
     "worker/timetable.py:open_schedule": Write(Reach.DAEMON, why=_STATE),
     "worker/timetable.py:take": Write(Reach.DAEMON, why=_STATE),
     "worker/timetable.py:give_up": Write(Reach.DAEMON, why=_STATE),
