@@ -17,6 +17,7 @@ from supervisor.governance.in_flight import InFlight
 from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.routing import Routing
 from supervisor.governance.validators import Checks
 from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
@@ -25,6 +26,7 @@ from supervisor.identity import NOBODY, Identity
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
+from supervisor.worker.context_budget import ContextLimits
 from supervisor.worker.models import Models
 
 if TYPE_CHECKING:
@@ -78,8 +80,9 @@ class WorkerPlan:
 class Policy:
     """What SIGHUP may change while workers run.
 
-    `actions` is [policy], `breakers` [breakers], `governor` what says which
-    models may be used, None where nothing does.
+    `actions` is [policy], `breakers` [breakers], `governor` what says which models may be used,
+    `routing` the classes of models, each None where the config says nothing of it; `context` are
+    the bounds of input.
     """
 
     budgets: Budgets
@@ -88,6 +91,8 @@ class Policy:
     actions: ActionPolicy = field(default_factory=ActionPolicy)
     breakers: BreakerRules = field(default_factory=BreakerRules)
     governor: ModelGovernor | None = None
+    routing: Routing | None = None
+    context: ContextLimits = field(default_factory=ContextLimits)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -107,6 +107,7 @@ GIVEN: Mapping[str, str] = {
     "http": "hands/records.py:use_tool",
     "outputs": "hands/records.py:use_tool",
     "publish": "hands/records.py:use_tool",
+    "memory": "hands/records.py:use_tool",
     # It looks, and it records what has happened.
     "budgets": "",
     "state": "",
@@ -116,6 +117,8 @@ GIVEN: Mapping[str, str] = {
     "last_progress": "",
     "log": "",
     "close": "",
+    "handed_over": "",
+    "secrets": "",
     "name": "",
     "tick": "",
     "session": "",
