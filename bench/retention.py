@@ -77,7 +77,9 @@ async def _measure(site: Site) -> tuple[Figure, ...]:
                 governing, worker, clock, min(beside, _TICKS_A_DAY - 1)
             )
             before = len(lived.beside_ms)
-            await _prune(governing, worker, plan, clock, lived)
+            # A little later every night: what was closed a night before is surely older than that.
+            night = VirtualClock(clock.now() + timedelta(hours=1, seconds=10 * day))
+            await _prune(governing, worker, plan, night, lived)
             beside = len(lived.beside_ms) - before
             lived.bytes_of_day[day] = site.stores.bytes_on_disk(url)
             if day == _FIRST:
