@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
+from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
@@ -18,6 +19,9 @@ from supervisor.worker.loading import load_function
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
 from supervisor.worker.schedule import Cron, Every
+
+#: Where nobody kills it, because whoever held the drill has died.
+_CANARY_TIMEOUT_S = 60.0
 
 
 def build_budgets(loaded: Loaded) -> Budgets:
@@ -145,6 +149,29 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+    )
+
+
+def build_canary(loaded: Loaded) -> WorkerPlan:
+    """Return the worker that the kill drill kills.
+
+    Raises:
+        ConfigError: its function can't be imported.
+    """
+    config = loaded.config
+    return WorkerPlan(
+        name=CANARY,
+        function=load_function(CANARY, config.drills.canary, folder=loaded.folder),
+        schedule=Every(_CANARY_TIMEOUT_S),
+        session=SessionPlan(
+            worker=CANARY,
+            span_s=parse_window(config.session.window),
+            timezone=loaded.timezone,
+        ),
+        tick_timeout_s=_CANARY_TIMEOUT_S,
+        checkpoint_every=config.session.checkpoint_every,
+        model="",
+        options={},
     )
 
 

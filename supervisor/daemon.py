@@ -119,6 +119,7 @@ class Daemon:
             metrics=self.metrics,
             call=self._workforce.call,
         )
+        self.kill_watch.follow(self._upkeep.look_for_drills)
         self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,

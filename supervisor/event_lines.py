@@ -23,16 +23,21 @@ _LEVELS: dict[str, int] = {
     "cycle_recovered": logging.WARNING,
     "call_refused": logging.WARNING,
     "worker_crashed": logging.WARNING,
+    "rollback_failed": logging.WARNING,
     "budget_warning": logging.WARNING,
     "kill_switch_engaged": logging.WARNING,
     "kill_switch_released": logging.WARNING,
     "loop_blocked": logging.WARNING,
+    "account_carried": logging.WARNING,
+    "ledger_clock_reset": logging.WARNING,
+    "store_restored": logging.WARNING,
     "telemetry_dropped": logging.WARNING,
     "budget_exhausted": logging.ERROR,
     "token_budget_exhausted": logging.ERROR,
     "account_overrun": logging.ERROR,
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
+    "drill_failed": logging.ERROR,
     "memory_exceeded": logging.ERROR,
     "risk_assessed": logging.DEBUG,
     "proposal_made": logging.DEBUG,
@@ -45,7 +50,18 @@ _LEVELS: dict[str, int] = {
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.
-_MOMENTS = frozenset({"window_start", "window_end", "retry_at", "deadline_at", "expires_at"})
+_MOMENTS = frozenset(
+    {
+        "window_start",
+        "window_end",
+        "retry_at",
+        "backup_at",
+        "clock_before",
+        "clock_at",
+        "deadline_at",
+        "expires_at",
+    }
+)
 _MONEY = frozenset({"cost", "cost_before", "cost_max"})
 _AMOUNTS = frozenset({"used", "limit_amount", "settled", "overrun", "before"})
 _BAD_OUTCOMES = frozenset({"failed", "timed_out", "refused", "cancelled", "unknown"})

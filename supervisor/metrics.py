@@ -84,6 +84,7 @@ class Metrics:
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
         self._add_refused_writes(registry)
         self._add_calls(registry)
+        self._add_drills(registry)
 
     def _add_refused_writes(self, registry: CollectorRegistry) -> None:
         self.write_failures = Counter(
@@ -116,6 +117,14 @@ class Metrics:
                 buckets=_CALL_BUCKETS_S,
                 registry=registry,
             ).labels
+        )
+
+    def _add_drills(self, registry: CollectorRegistry) -> None:
+        self.drill_last_pass = Gauge(
+            "supervisor_drill_last_pass_timestamp_seconds",
+            "When the drill last passed; 0: never.",
+            ["drill"],
+            registry=registry,
         )
 
     def follow(self, facts: Sequence[object]) -> None:

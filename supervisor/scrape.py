@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from supervisor.clock import from_us
 from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breakers import Breaker
+from supervisor.governance.drills import Drill, last_passes
 from supervisor.governance.kill_switch import Latch, engaged
 from supervisor.governance.session import Session
 from supervisor.ledger.accounts import Budgets
@@ -28,6 +29,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     latches: Sequence[Latch]
     breakers: Sequence[Breaker]
     sessions: Sequence[Session]
+    drills: Mapping[str, int]
     approvals: Backlog
     now: datetime
 
@@ -41,6 +43,7 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         latches=engaged(tx),
         breakers=tx.rows("governance.breakers", Breaker),
         sessions=tx.rows("sessions.open_ones", Session),
+        drills=last_passes(tx),
         approvals=read_backlog(tx),
         now=now,
     )
@@ -59,6 +62,10 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
     for breaker in gauges.breakers:
         metrics.show_breaker(breaker.name, breaker.state)
+    for drill in Drill:
+        passed_at = gauges.drills.get(drill)
+        passed_s = 0.0 if passed_at is None else from_us(passed_at).timestamp()
+        metrics.drill_last_pass.labels(drill).set(passed_s)
     metrics.session_started.clear()
     for session in gauges.sessions:
         opened = from_us(session.opened_at).timestamp()

@@ -1,4 +1,4 @@
-"""The duties that come round: recovery each minute, and the sweep of approvals."""
+"""The duties that come round: recovery each minute, the sweep of approvals, and drills."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 import msgspec
 
+from supervisor.assembly import build_canary
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
+from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
+from supervisor.worker.rehearsals import Rehearsals
 
 _RECOVER_EVERY_S = 60.0
 
@@ -35,14 +38,24 @@ class Upkeep:
         self._peers = peers
         self._metrics = metrics
         self.approvals = ApprovalSweep(kernel.database, kernel.clock, kernel.log, loaded, call)
+        self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
-        return {"recovery": self._recover_on_schedule, "approvals": self.approvals.run}
+        return {
+            "recovery": self._recover_on_schedule,
+            "approvals": self.approvals.run,
+            "canary": self._rehearsals.canary.run,
+            "drills": self._rehearsals.schedule.run,
+        }
 
     def wake(self) -> None:
         """Look at once whether a ticket was decided: another process has committed."""
         self.approvals.look()
+
+    def look_for_drills(self) -> None:
+        """Look at once whether a drill was asked for: another process has committed."""
+        self._rehearsals.canary.wake()
 
     async def recover(self) -> None:
         """Close what dead lives left behind.
@@ -56,7 +69,7 @@ class Upkeep:
             boot_id=self._kernel.boot_id,
             clock=self._kernel.clock,
             timezone=loaded.timezone,
-            workers=set(loaded.config.worker),
+            workers={*loaded.config.worker, CANARY},
             peers=self._peers,
         )
         self._metrics.show_recovery(**msgspec.structs.asdict(found))

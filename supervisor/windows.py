@@ -22,6 +22,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
 
 
+def span_of(text: str) -> int | None:
+    """Return the seconds of a span such as `4h`, `15m` or `7d`, None where it is none."""
+    match = _SPAN.fullmatch(text)
+    return None if match is None else int(match["count"]) * _UNITS[match["unit"]]
+
+
 def parse_window(text: str) -> int:
     """Return the seconds of `hourly`, `daily`, or a span such as `4h`, `15m`, `2s`.
 
@@ -30,10 +36,9 @@ def parse_window(text: str) -> int:
     """
     if text in _NAMED:
         return _NAMED[text]
-    match = _SPAN.fullmatch(text)
-    if match is None:
+    span_s = span_of(text)
+    if span_s is None:
         raise ValueError('is not "hourly", "daily" or a span such as "4h", "15m"')
-    span_s = int(match["count"]) * _UNITS[match["unit"]]
     # Clocks change by an hour at a full hour: other spans would leave their grid there.
     if _HOUR_S % span_s and (span_s % _HOUR_S or DAY_S % span_s):
         raise ValueError(

@@ -85,6 +85,7 @@ async def _check(loaded: Loaded) -> list[Checked]:
             checked.extend(_check_worker(loaded, name, section, models))
     finally:
         await models.close()
+    checked.append(_check_function(loaded, "canary", loaded.config.drills.canary, what="drill"))
     checked.append(await _check_store(loaded))
     return checked
 
@@ -106,12 +107,7 @@ def _check_policy(loaded: Loaded) -> Iterator[Checked]:
 def _check_worker(
     loaded: Loaded, name: str, section: WorkerSection, models: Models
 ) -> Iterator[Checked]:
-    checked = Checked(what="worker", name=name, found=section.run)
-    try:
-        load_function(name, section.run, folder=loaded.folder)
-    except SupervisorError as error:
-        checked = msgspec.structs.replace(checked, problem=error)
-    yield checked
+    yield _check_function(loaded, name, section.run, what="worker")
     if not section.model:
         return
     checked = Checked(what="model", name=name, found=section.model)
@@ -121,6 +117,15 @@ def _check_worker(
         yield msgspec.structs.replace(checked, found=f"{section.model}: {price}")
     except SupervisorError as error:
         yield msgspec.structs.replace(checked, problem=error)
+
+
+def _check_function(loaded: Loaded, name: str, run: str, *, what: str) -> Checked:
+    checked = Checked(what=what, name=name, found=run)
+    try:
+        load_function(name, run, folder=loaded.folder)
+    except SupervisorError as error:
+        return msgspec.structs.replace(checked, problem=error)
+    return checked
 
 
 async def _check_store(loaded: Loaded) -> Checked:

@@ -39,5 +39,9 @@ COMMANDS = {
     "simulate": Entry(
         "simulate", "lives through a month of the config in virtual time, with faults"
     ),
+    "backup": Entry("backup", "copies the store while it is in use, and proves the copy"),
+    "restore": Entry("restore", "puts a backup back, refunding nothing and releasing no kill"),
+    "drill": Entry("drill", "rehearses a safety and records how it went: kill, restore"),
+    "doctor": Entry("doctor", "says all that is wrong, and what mends it"),
     "reconcile": Entry("reconcile", "puts a forfeited hold at what its call really cost"),
 }

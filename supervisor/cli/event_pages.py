@@ -16,7 +16,18 @@ from supervisor.storage.database import Transaction
 
 PAGE_ROWS = 500
 #: What of a payload is a moment, or always money; other amounts are in their account's unit.
-_MOMENTS = frozenset({"window_start", "window_end", "retry_at", "deadline_at", "expires_at"})
+_MOMENTS = frozenset(
+    {
+        "window_start",
+        "window_end",
+        "retry_at",
+        "backup_at",
+        "clock_before",
+        "clock_at",
+        "deadline_at",
+        "expires_at",
+    }
+)
 _MONEY = frozenset({"cost", "cost_before", "cost_max"})
 
 

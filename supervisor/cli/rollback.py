@@ -10,9 +10,14 @@ from supervisor.cli.parser import Parser
 from supervisor.cli.store import read_store, write_store
 from supervisor.clock import SystemClock, from_us, iso
 from supervisor.config import person
-from supervisor.errors import UsageError
+from supervisor.errors import IllegalMove, UsageError
 from supervisor.events.log import Origin
-from supervisor.governance.rollback import RollbackCommand, checkpoints_of, roll_back
+from supervisor.governance.rollback import (
+    RollbackCommand,
+    checkpoints_of,
+    record_failure,
+    roll_back,
+)
 from supervisor.ids import RandomIds
 
 _ROWS = 50
@@ -84,11 +89,17 @@ def _roll_back(invocation: Invocation, options: RollbackOptions) -> int:
         command_id=options.command_id or RandomIds().new("cmd"),
     )
     order = RollbackCommand(worker=options.worker, checkpoint=options.checkpoint or "")
-    done = write_store(loaded, roll_back, order, origin, loaded.timezone)
+    try:
+        done = write_store(loaded, roll_back, order, origin, loaded.timezone)
+    except IllegalMove as error:
+        write_store(loaded, record_failure, order, origin, loaded.timezone, error.what)
+        raise
     if invocation.is_json:
         print_json(msgspec.to_builtins(done))
         return 0
     print(f"worker {done.worker}: state of {done.checkpoint} restored, {done.state_bytes} bytes")
     if done.paused is not None:
         print(f"  it waits for `supervisor sessions resume {done.paused}`")
+    else:
+        print(f"  it waits for `supervisor release --worker {done.worker} --why TEXT`")
     return 0

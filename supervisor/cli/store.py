@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
-from supervisor.clock import SystemClock, to_us
+from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
-from supervisor.errors import StoreUnavailable
+from supervisor.errors import StoreUnavailable, UsageError
+from supervisor.lock import Holder, acquire
 from supervisor.storage import open as stores
 from supervisor.storage.database import Database, P, T, TransactionFunction
 
@@ -72,6 +75,39 @@ async def opened(loaded: Loaded, *, is_read_only: bool) -> AsyncIterator[Databas
         yield database
     finally:
         await database.close()
+
+
+@contextmanager
+def locked(loaded: Loaded) -> Iterator[None]:
+    """Keep every daemon from the state directory while the block runs.
+
+    Raises:
+        AlreadyRunning: one runs.
+        StoreUnavailable: the lock can't be made.
+    """
+    prepare_state_dir(loaded)
+    lock = acquire(loaded.state_dir)
+    try:
+        lock.describe(Holder(pid=os.getpid(), boot_id="", started_at=iso(SystemClock().now())))
+        yield
+    finally:
+        lock.release()
+
+
+def store_file(loaded: Loaded, command: str, instead: str) -> Path:
+    """Return the file that the store is, for a command that copies files.
+
+    Raises:
+        UsageError: it is a database server's; `instead` does there what the command does here.
+    """
+    url = loaded.config.supervisor.database
+    if stores.is_postgres(url):
+        raise UsageError(
+            subject=f"supervisor {command}",
+            what="copies a SQLite file, and the store is a Postgres database",
+            fix=f"use {instead}; the RUNBOOK has the lines",
+        )
+    return stores.sqlite_path(url, state_dir=loaded.state_dir)
 
 
 def prepare_state_dir(loaded: Loaded) -> None:

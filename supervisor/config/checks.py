@@ -19,7 +19,7 @@ from supervisor.config.sections import (
     WorkerSection,
 )
 from supervisor.errors import ConfigError
-from supervisor.windows import parse_window
+from supervisor.windows import parse_window, span_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -30,6 +30,7 @@ _POSTGRES = re.compile(r"postgres(ql)?://")
 _PASSWORD = re.compile(r"(?<=://).*(?=@)|(?<=password=)[^&]*")
 _ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 _PORT_MAX = 65_535
+_CANARY = "canary"  # the worker that drills kill: governance/drills.py
 _SYSTEM = "system"  # the name of the daemon's own session: governance/rotation.py
 
 
@@ -48,6 +49,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.blocks(config.supervisor)
     check.listen(config, environment)
     check.budgets(config)
+    check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
@@ -166,6 +168,19 @@ class _Checker:
         if kind == "model":
             self._model(key, scope, name, config)
 
+    def drills(self, config: Config) -> None:
+        drills = config.drills
+        fix = 'write a span such as "7d", or a cron expression such as "0 9 * * 1"'
+        for key, schedule in (("drills.kill", drills.kill), ("drills.restore", drills.restore)):
+            if schedule and span_of(schedule) is None:
+                self._try(key, schedule, _cron, fix)
+        if drills.restore and config.supervisor.database.startswith("postgres"):
+            fix = "leave it out and rehearse with pg_dump and pg_restore: see the RUNBOOK"
+            raise self._fail("drills.restore", drills.restore, "copies a SQLite file", fix)
+        if not _RUN.fullmatch(drills.canary):
+            fix = 'write "module:function", such as "my_agent:run"'
+            raise self._fail("drills.canary", drills.canary, "names no function", fix)
+
     def provider(self, key: str, name: str, provider: ProviderSection) -> None:
         self._named(key, name)
         if provider.kind == "openai" and not provider.base_url:
@@ -199,6 +214,9 @@ class _Checker:
             self._model(f"{key}.model", worker.model, worker.model, config)
 
     def _named(self, key: str, name: str) -> None:
+        if name == _CANARY and key.startswith("worker."):
+            fix = "give it another name; [drills] canary says what the kill drill runs"
+            raise self._fail(key, name, "is the name of the worker that drills kill", fix)
         if not _NAME.fullmatch(name) or name == _SYSTEM:
             fix = f"use letters, digits and . _ -, at most 64, and not {_SYSTEM!r}"
             raise self._fail(key, name, "is not a usable name", fix)

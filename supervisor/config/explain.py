@@ -22,6 +22,7 @@ from supervisor.config.policy_sections import (
 from supervisor.config.sections import (
     BudgetSection,
     Config,
+    DrillsSection,
     HttpSection,
     LogSection,
     PriceTable,
@@ -41,6 +42,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "budget": BudgetSection,
     "http": HttpSection,
     "log": LogSection,
+    "drills": DrillsSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
     "policy": PolicySection,

@@ -116,6 +116,14 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     options: Mapping[str, object] = {}
 
 
+class DrillsSection(_Section, frozen=True, kw_only=True):
+    """[drills]: which rehearsals the daemon holds by itself, and what it kills in them."""
+
+    kill: str = ""
+    restore: str = ""
+    canary: str = "supervisor.agents.canary:run"
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, as written."""
 
@@ -125,6 +133,7 @@ class Config(_Section, frozen=True, kw_only=True):
     budget: tuple[BudgetSection, ...] = ()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
+    drills: DrillsSection = DrillsSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()

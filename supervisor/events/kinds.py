@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from supervisor.events import approval_kinds, job_kinds  # noqa: F401 - their kinds are leaves, too
+from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
+    approval_kinds,
+    job_kinds,
+    upkeep_kinds,
+)
 from supervisor.events.event import Event
 
 #: Both are looked for here; the other kinds are too, as they are defined here.

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -42,6 +42,7 @@ class AccountAudit:
         kinds.AccountOpened,
         kinds.AccountLimitChanged,
         kinds.AccountRecounted,
+        upkeep_kinds.AccountCarried,
         kinds.AccountOverrun,
     )
 
@@ -61,6 +62,8 @@ class AccountAudit:
                 balance.limit_amount, balance.overrun = event.limit_amount, 0
             case kinds.AccountRecounted():
                 self._recount(row, event)
+            case upkeep_kinds.AccountCarried():
+                self._carry(row, event)
             case kinds.AccountOverrun():
                 balance = self._balance(row, event.account)
                 balance.overrun = max(balance.overrun, event.overrun)
@@ -84,6 +87,13 @@ class AccountAudit:
         balance = self._balance(row, event.account)
         if balance.settled != event.before:
             what = f"is recounted from {event.before}, its events before say {balance.settled}"
+            self._findings.add(f"account {event.account}", what, row)
+        balance.settled = event.settled
+
+    def _carry(self, row: EventRow, event: upkeep_kinds.AccountCarried) -> None:
+        balance = self._balance(row, event.account)
+        if event.before != balance.settled or event.settled < event.before:
+            what = f"is carried from {event.before} to {event.settled}, it had {balance.settled}"
             self._findings.add(f"account {event.account}", what, row)
         balance.settled = event.settled
 

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from supervisor.events import approval_kinds, kinds
+from supervisor.events import approval_kinds, kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -24,6 +24,10 @@ _OPERATIONS: Mapping[type[Event], str] = {
     kinds.KillSwitchReleased: "release",
     kinds.RollbackCompleted: "rollback",
     kinds.HoldReconciled: "reconcile",
+    upkeep_kinds.StoreRestored: "restore",
+    upkeep_kinds.LedgerClockReset: "reset_clock",
+    upkeep_kinds.DrillPassed: "drill",
+    upkeep_kinds.DrillFailed: "drill",
 }
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
@@ -66,6 +70,10 @@ class StateAudit:
         kinds.BreakerClosed,
         kinds.RollbackCompleted,
         kinds.HoldReconciled,
+        upkeep_kinds.StoreRestored,
+        upkeep_kinds.LedgerClockReset,
+        upkeep_kinds.DrillPassed,
+        upkeep_kinds.DrillFailed,
         approval_kinds.ApprovalGranted,
         approval_kinds.ApprovalDenied,
     )
@@ -75,6 +83,7 @@ class StateAudit:
         self._findings = findings
         self._latches: dict[str, bool] = {}
         self._breakers: dict[str, BreakerState] = {}
+        self._reset_from = 0
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay a kill, a release, a breaker's move, or note whose command an event is."""
@@ -89,6 +98,8 @@ class StateAudit:
                 self._breakers[event.name] = BreakerState.HALF_OPEN
             case kinds.BreakerClosed():
                 self._breakers[event.name] = BreakerState.CLOSED
+            case upkeep_kinds.LedgerClockReset():
+                self._reset_from = max(self._reset_from, event.clock_before)
             case _:
                 pass
         operation = _operation_of(event)
@@ -143,7 +154,10 @@ class StateAudit:
         clock = self._tx.row("audit_states.ledger_clock", _LedgerClock)
         if clock is None:
             self._findings.add("ledger clock", "has no row")
-        elif clock.at // _QUARTER_US < clock.placed_at // _QUARTER_US:
+        elif clock.at // _QUARTER_US < clock.placed_at // _QUARTER_US and (
+            # Unless a named person did that: no hold is later than where it stood then.
+            self._reset_from // _QUARTER_US < clock.placed_at // _QUARTER_US
+        ):
             self._findings.add("ledger clock", "stands before the latest hold: it was set back")
 
     def _rows(

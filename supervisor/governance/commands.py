@@ -59,6 +59,21 @@ def once(
     return performed
 
 
+def done_before(
+    tx: Transaction, operation: str, content: msgspec.Struct, origin: Origin, *, result: type[R]
+) -> R | None:
+    """Return the first result of this command id, None where it was not carried out here.
+
+    Raises:
+        CommandConflict: the command id was used for another operation or with other content.
+    """
+    done = tx.row("governance.command", _Command, id=origin.command_id)
+    if done is None:
+        return None
+    _check_same(done, operation, msgspec.json.encode(content, order="sorted"))
+    return msgspec.json.decode(done.result, type=result)
+
+
 def is_known(tx: Transaction, command_id: str) -> bool:
     """Return whether this command id was carried out before."""
     return tx.row("governance.command", _Command, id=command_id) is not None

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.errors import IllegalMove, NotFound
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.commands import once
+from supervisor.governance.kill_switch import KillCommand, engage
 from supervisor.governance.rotation import open_session_of, pause_session, system_journal
 from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.storage.database import Transaction
@@ -37,7 +38,10 @@ class RollbackCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
-    """What was restored; `paused` is the session that waits to be resumed, if one is open."""
+    """What was restored; `paused` is the session that waits to be resumed.
+
+    Where none is open, it is None, and the worker is killed instead until it is released.
+    """
 
     worker: str
     checkpoint: str
@@ -82,6 +86,18 @@ def roll_back(
     return once(tx, "rollback", command, origin, result=RolledBack, perform=perform)
 
 
+def record_failure(
+    tx: Transaction, command: RollbackCommand, origin: Origin, timezone: ZoneInfo, why: str
+) -> None:
+    """Record a rollback that was asked for and refused: what `roll_back` raised has undone all."""
+    worker, checkpoint = command.worker, command.checkpoint
+    session = open_session_of(tx, worker)
+    journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
+    with journal:
+        journal.add(upkeep_kinds.RollbackRequested(worker=worker, checkpoint=checkpoint))
+        journal.add(upkeep_kinds.RollbackFailed(worker=worker, checkpoint=checkpoint, why=why))
+
+
 def _restore(
     tx: Transaction, checkpoint: Checkpoint, origin: Origin, timezone: ZoneInfo
 ) -> RolledBack:
@@ -106,6 +122,7 @@ def _restore(
     )
     journal = Journal(tx, session.id, origin) if session else system_journal(tx, timezone, origin)
     with journal:
+        journal.add(upkeep_kinds.RollbackRequested(worker=worker, checkpoint=checkpoint.id))
         journal.add(
             kinds.RollbackCompleted(
                 worker=worker,
@@ -118,7 +135,16 @@ def _restore(
     why = f"rolled back to {checkpoint.id}"
     if session is not None and session.status is SessionStatus.ACTIVE:
         pause_session(tx, session, origin, why=why)
-    elif session is not None and session.why == DAEMON_STOPPED:
+    elif session is None:
+        _kill(tx, worker, why, origin, timezone)
+    elif session.why == DAEMON_STOPPED:
         # Paused already, by the stop: from now on for a person, so that no start resumes it.
         tx.run("sessions.move", id=session.id, status=SessionStatus.PAUSED, why=why)
     return done
+
+
+def _kill(tx: Transaction, worker: str, why: str, origin: Origin, timezone: ZoneInfo) -> None:
+    """Keep a worker without a session from opening one and going on before anybody has looked."""
+    command = KillCommand(scope=f"worker:{worker}", why=why)
+    engaging = msgspec.structs.replace(origin, command_id=f"{origin.command_id}/kill")
+    engage(tx, command, engaging, timezone)

@@ -89,7 +89,7 @@ def _open(
             return None
         # The worker's windows were made wider: the first of them takes what is left of its own.
         start = latest.window_end
-    session_id = f"{plan.worker}@{_stamp(from_us(start))}"
+    session_id = session_id_at(plan.worker, from_us(start))
     note = previous.handoff_note if previous else ""
     tx.run(
         "sessions.open",
@@ -111,6 +111,11 @@ def _open(
         if previous:
             journal.add(kinds.SessionRotated(worker=plan.worker, previous=previous.id))
     return find_session(tx, session_id)
+
+
+def session_id_at(worker: str, start: datetime) -> str:
+    """Return the id of the worker's session whose window begins at `start`."""
+    return f"{worker}@{_stamp(start)}"
 
 
 def _stamp(start: datetime) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 import msgspec
 
 from supervisor.clock import to_us
 from supervisor.events import job_kinds as kinds
 from supervisor.events.log import Journal
-from supervisor.jobs.job import Job, JobState
+from supervisor.jobs.job import JobState
 from supervisor.jobs.queue import as_json, count
 from supervisor.storage.database import Transaction
 
@@ -29,13 +30,17 @@ class End(StrEnum):
 
 
 class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How one job ended; `delay_us` is when a failed one, or one that goes back, is due again."""
+    """How one job ended.
+
+    `delay_us` is when a failed one comes again, or one that goes back behind those that wait;
+    without it a job goes back to its place.
+    """
 
     id: str
     end: End
     why: str = ""
     is_permanent: bool = False
-    delay_us: int = 0
+    delay_us: int | None = None
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,56 +65,69 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
+class _Running(msgspec.Struct, frozen=True, kw_only=True):
+    """What is needed of a job to end it; its payload stays where it is."""
+
+    id: str
+    state: JobState
+    attempts: int
+    attempts_max: int
+    run_at: int
+    is_cancel_asked: bool
+    error: str
+    history: str
+    ended_at: int | None
+
+
 _HISTORY = msgspec.json.Decoder(list[Failure])
 
 
-def history_of(job: Job) -> list[Failure]:
-    """Return the job's last failures, the oldest first."""
-    return _HISTORY.decode(job.history)
+def history_of(history: str) -> list[Failure]:
+    """Return a job's last failures, the oldest first."""
+    return _HISTORY.decode(history)
+
+
+def find_claim(tx: Transaction, token: int) -> Held | None:
+    """Return a claim, None where it has ended or was taken away."""
+    return tx.row("jobs.claim", Held, token=token)
 
 
 def end_jobs(
-    tx: Transaction, journal: Journal, token: int, ends: Sequence[JobEnd], *, is_last: bool
-) -> bool:
+    tx: Transaction, journal: Journal, held: Held, ends: Sequence[JobEnd], *, is_last: bool
+) -> None:
     """End jobs of a claim; with the last of them the claim ends, and gives back what is left.
 
-    Returns False, and changes nothing, where the claim was taken away: the ends come too late,
-    and somebody else has the jobs.
+    What this claim has ended before is left as it is: a commit whose answer was lost is sent again.
     """
-    held = tx.row("jobs.claim", Held, token=token)
-    if held is None:
-        return False
+    left = {job.id: job for job in _running(tx, held)}
+    ends = [one for one in ends if one.id in left]
     done = [one.id for one in ends if one.end is End.DONE]
-    back = [one.id for one in ends if one.end is End.BACK and not one.delay_us]
     if done:
         _complete(tx, journal, held, done)
+    back: list[_Running] = []
     for one in ends:
-        if one.end is End.FAILED:
-            _fail(tx, journal, held, one)
+        job = left.pop(one.id)
+        if one.end is End.DONE:
+            continue
+        if job.is_cancel_asked:
+            _cancel(tx, journal, held, job)
+        elif one.end is End.FAILED:
+            _fail(tx, journal, held, job, one)
         elif one.end is End.UNKNOWN:
-            _quarantine(tx, journal, held, one)
-        elif one.end is End.BACK and one.delay_us:
-            _put_off(tx, journal, held, one)
-    if back:
-        why = next(one.why for one in ends if one.id == back[0])
-        _give_back(tx, journal, held, back, why)
+            _quarantine(tx, journal, held, job, one)
+        elif one.delay_us is None:
+            back.append(job)
+        else:
+            _put_off(tx, journal, held, job, one)
     if is_last:
-        left = [job.id for job in jobs_of(tx, held)]
-        if left:
-            _give_back(tx, journal, held, left, "its tick has ended")
-        tx.run("jobs.end_claim", token=token)
-    return True
-
-
-def refuse_late(
-    journal: Journal, *, queue: str, worker: str, tick: int, token: int, jobs: Sequence[str]
-) -> None:
-    """Put on record that a worker reported of jobs that it no longer had."""
-    journal.add(
-        kinds.CompletionRefused(
-            queue=queue, worker=worker, tick=tick, token=token, jobs=tuple(jobs)
-        )
-    )
+        for job in [job for job in left.values() if job.is_cancel_asked]:
+            _cancel(tx, journal, held, job)
+            del left[job.id]
+        back += left.values()
+        tx.run("jobs.end_claim", token=held.token)
+    if back:
+        why = next((one.why for one in ends if one.id == back[0].id), "its tick has ended")
+        _give_back(tx, journal, held, [job.id for job in back], why)
 
 
 def take_away(tx: Transaction, journal: Journal, held: Held, *, why: str) -> int:
@@ -128,15 +146,17 @@ def take_away(tx: Transaction, journal: Journal, held: Held, *, why: str) -> int
             boot_id=held.boot_id,
         )
     )
-    lost = jobs_of(tx, held)
+    lost = _running(tx, held)
     for job in lost:
-        _fail_one(tx, journal, held, job, JobEnd(id=job.id, end=End.FAILED, why=why))
+        if job.is_cancel_asked:
+            _cancel(tx, journal, held, job)
+        else:
+            _fail(tx, journal, held, job, JobEnd(id=job.id, end=End.FAILED, why=why))
     return len(lost)
 
 
-def jobs_of(tx: Transaction, held: Held) -> list[Job]:
-    """Return the jobs that a claim still has."""
-    return tx.rows("jobs.jobs_of_claim", Job, token=held.token)
+def _running(tx: Transaction, held: Held) -> list[_Running]:
+    return tx.rows("jobs.jobs_of_claim", _Running, token=held.token)
 
 
 def _complete(tx: Transaction, journal: Journal, held: Held, ids: Sequence[str]) -> None:
@@ -151,29 +171,17 @@ def _give_back(
     tx: Transaction, journal: Journal, held: Held, ids: Sequence[str], why: str
 ) -> None:
     changed = tx.run("job_batches.give_back", ids=as_json(ids), token=held.token)
-    returned = list(ids)
-    if changed < len(ids):
-        unwanted = [job for job in jobs_of(tx, held) if job.id in ids and job.is_cancel_asked]
-        for job in unwanted:
-            _cancel(tx, journal, held, job)
-        returned = [one for one in ids if all(one != job.id for job in unwanted)]
-    assert changed == len(returned), f"claim {held.token} has {changed} of {len(returned)} jobs"
-    if returned:
-        _moved(tx, held, JobState.QUEUED, changed)
-        journal.add(
-            kinds.JobGivenBack(
-                queue=held.queue, token=held.token, jobs=tuple(returned), why=why
-            )
-        )
+    assert changed == len(ids), f"claim {held.token} has {changed} of {len(ids)} jobs"
+    _moved(tx, held, JobState.QUEUED, changed)
+    journal.add(
+        kinds.JobGivenBack(queue=held.queue, token=held.token, jobs=tuple(ids), why=why)
+    )
 
 
-def _put_off(tx: Transaction, journal: Journal, held: Held, end: JobEnd) -> None:
-    job = _job_of(tx, held, end.id)
-    if job.is_cancel_asked:
-        _cancel(tx, journal, held, job)
-        return
-    run_at = to_us(journal.origin.at) + end.delay_us
-    _leave(tx, held, job, JobState.SCHEDULED, attempts=job.attempts - 1, run_at=run_at)
+def _put_off(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
+    run_at = to_us(journal.origin.at) + (end.delay_us or 0)
+    state = JobState.SCHEDULED if end.delay_us else JobState.QUEUED
+    _leave(tx, held, job, state=state, attempts=job.attempts - 1, run_at=run_at)
     journal.add(
         kinds.JobGivenBack(
             queue=held.queue, token=held.token, jobs=(job.id,), why=end.why, run_at=run_at
@@ -181,92 +189,76 @@ def _put_off(tx: Transaction, journal: Journal, held: Held, end: JobEnd) -> None
     )
 
 
-def _fail(tx: Transaction, journal: Journal, held: Held, end: JobEnd) -> None:
-    _fail_one(tx, journal, held, _job_of(tx, held, end.id), end)
-
-
-def _fail_one(tx: Transaction, journal: Journal, held: Held, job: Job, end: JobEnd) -> None:
-    if job.is_cancel_asked:
-        _cancel(tx, journal, held, job)
-        return
+def _fail(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
     now = to_us(journal.origin.at)
     error = end.why[:ERROR_MAX]
     failure = Failure(attempt=job.attempts, at=now, worker=held.worker, error=error)
-    history = [*history_of(job), failure][-HISTORY_MAX:]
-    job = msgspec.structs.replace(
-        job, error=error, history=msgspec.json.encode(history).decode()
-    )
+    failures = [*history_of(job.history), failure][-HISTORY_MAX:]
+    history = msgspec.json.encode(failures).decode()
+    event: kinds.JobDeadLettered | kinds.JobRetried
     if end.is_permanent or job.attempts >= job.attempts_max:
-        _leave(tx, held, job, JobState.DEAD, ended_at=now)
-        journal.add(
-            kinds.JobDeadLettered(
-                job=job.id,
-                queue=job.queue,
-                token=held.token,
-                attempt=job.attempts,
-                error=error,
-            )
+        _leave(tx, held, job, state=JobState.DEAD, error=error, history=history, ended_at=now)
+        event = kinds.JobDeadLettered(
+            job=job.id, queue=held.queue, token=held.token, attempt=job.attempts, error=error
         )
-        return
-    run_at = now + end.delay_us
-    state = JobState.SCHEDULED if end.delay_us else JobState.QUEUED
-    _leave(tx, held, job, state, run_at=run_at)
-    journal.add(
-        kinds.JobRetried(
+    else:
+        run_at = now + (end.delay_us or 0)
+        state = JobState.SCHEDULED if end.delay_us else JobState.QUEUED
+        _leave(tx, held, job, state=state, error=error, history=history, run_at=run_at)
+        event = kinds.JobRetried(
             job=job.id,
-            queue=job.queue,
+            queue=held.queue,
             token=held.token,
             attempt=job.attempts,
             run_at=run_at,
             error=error,
         )
-    )
+    journal.add(event)
 
 
-def _quarantine(tx: Transaction, journal: Journal, held: Held, end: JobEnd) -> None:
-    job = _job_of(tx, held, end.id)
-    job = msgspec.structs.replace(job, error=end.why[:ERROR_MAX])
-    _leave(tx, held, job, JobState.UNKNOWN, attempts=job.attempts - 1)
-    journal.add(
-        kinds.JobQuarantined(job=job.id, queue=job.queue, token=held.token, why=job.error)
-    )
-
-
-def _cancel(tx: Transaction, journal: Journal, held: Held, job: Job) -> None:
-    _leave(tx, held, job, JobState.CANCELLED, ended_at=to_us(journal.origin.at))
-    journal.add(kinds.JobCancelled(job=job.id, queue=job.queue, token=held.token))
-
-
-def _job_of(tx: Transaction, held: Held, job_id: str) -> Job:
-    job = tx.row("jobs.by_id", Job, id=job_id)
-    assert job is not None, f"job {job_id} is gone"
-    assert job.token == held.token, f"job {job_id} is not of claim {held.token}"
-    return job
-
-
-def _leave(  # noqa: PLR0913 - a row's columns, each by its name
-    tx: Transaction,
-    held: Held,
-    job: Job,
-    state: JobState,
-    *,
-    attempts: int | None = None,
-    run_at: int | None = None,
-    ended_at: int | None = None,
+def _quarantine(
+    tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd
 ) -> None:
+    why = end.why[:ERROR_MAX]
+    _leave(tx, held, job, state=JobState.UNKNOWN, attempts=job.attempts - 1, error=why)
+    journal.add(
+        kinds.JobQuarantined(job=job.id, queue=held.queue, token=held.token, why=why)
+    )
+
+
+def _cancel(tx: Transaction, journal: Journal, held: Held, job: _Running) -> None:
+    now = to_us(journal.origin.at)
+    _leave(tx, held, job, state=JobState.CANCELLED, ended_at=now)
+    journal.add(kinds.JobCancelled(job=job.id, queue=held.queue, token=held.token))
+
+
+def _leave(
+    tx: Transaction, held: Held, job: _Running, **columns: Unpack[_Columns]
+) -> None:
+    """Write a running job without its claim, with some of its columns changed."""
+    after = msgspec.structs.replace(job, **columns)
     changed = tx.run(
         "jobs.leave",
-        id=job.id,
+        id=after.id,
         token=held.token,
-        state=state,
-        attempts=job.attempts if attempts is None else attempts,
-        run_at=job.run_at if run_at is None else run_at,
-        error=job.error,
-        history=job.history,
-        ended_at=ended_at,
+        state=after.state,
+        attempts=after.attempts,
+        run_at=after.run_at,
+        error=after.error,
+        history=after.history,
+        ended_at=after.ended_at,
     )
     assert changed == 1, f"job {job.id} is not of claim {held.token}"
-    _moved(tx, held, state, 1)
+    _moved(tx, held, after.state, 1)
+
+
+class _Columns(TypedDict, total=False):
+    state: JobState
+    attempts: int
+    run_at: int
+    error: str
+    history: str
+    ended_at: int
 
 
 def _moved(tx: Transaction, held: Held, to: JobState, number: int) -> None:

@@ -66,6 +66,26 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
         return payload_digest(self.payload)
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job is wanted: `run_at` in microseconds, 0 for now; 0 attempts are the config's."""
+
+    key: str | None = None
+    priority: int = 0
+    run_at: int = 0
+    attempts_max: int = 0
+
+
+class JobRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What [jobs] says of every queue; spans in seconds."""
+
+    lease_s: float = 30.0
+    attempts_max: int = 5
+    retry_delay_s: float = 1.0
+    retry_delay_max_s: float = 300.0
+    batch_max: int = 32
+    payload_max_bytes: int = 65_536
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A row of a job; moments in microseconds since 1970 UTC."""
 
@@ -101,17 +121,8 @@ def payload_digest(payload: str) -> str:
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
-def request_job(  # noqa: PLR0913 - the words of an enqueue, each by its name
-    *,
-    queue: str,
-    payload: object,
-    key: str | None,
-    priority: int,
-    run_at: int,
-    attempts_max: int,
-    payload_max_bytes: int,
-) -> JobRequest:
-    """Return a checked request; without a `key` the payload is its own.
+def request_job(queue: str, payload: object, terms: Terms, rules: JobRules) -> JobRequest:
+    """Return a checked request; without a key the payload is its own.
 
     Raises:
         InputRefused: the payload is not JSON or above its bound, or a word is out of its bounds.
@@ -122,25 +133,27 @@ def request_job(  # noqa: PLR0913 - the words of an enqueue, each by its name
             subject=subject, what="the queue has no usable name", fix=f"use 1 to {_NAME_MAX} signs"
         )
     encoded = _encode(subject, payload)
-    if len(encoded.encode()) > payload_max_bytes:
+    size, size_max = len(encoded.encode()), rules.payload_max_bytes
+    if size > size_max:
         raise InputRefused(
             subject=subject,
-            what=f"its payload has {len(encoded.encode())} bytes, at most {payload_max_bytes} go",
-            fix="put large things into a file and their path into the payload, or raise [jobs]"
+            what=f"its payload has {size} bytes, at most {size_max} go",
+            fix="put large things into a file and its path into the payload, or raise [jobs]"
             " payload_max_bytes",
         )
+    key, attempts_max = terms.key, terms.attempts_max or rules.attempts_max
     if key is not None and not (0 < len(key) <= _KEY_MAX and key.isprintable()):
         raise InputRefused(
             subject=subject, what="has no usable key", fix=f"use 1 to {_KEY_MAX} printable signs"
         )
-    _check_number(subject, "priority", priority, -PRIORITY_MAX, PRIORITY_MAX)
-    _check_number(subject, "attempts_max", attempts_max, 1, ATTEMPTS_MAX)
+    _check_number(subject, "priority", terms.priority, (-PRIORITY_MAX, PRIORITY_MAX))
+    _check_number(subject, "attempts_max", attempts_max, (1, ATTEMPTS_MAX))
     return JobRequest(
         queue=queue,
         key=f"={payload_digest(encoded)}" if key is None else key,
         payload=encoded,
-        priority=priority,
-        run_at=run_at,
+        priority=terms.priority,
+        run_at=terms.run_at,
         attempts_max=attempts_max,
     )
 
@@ -156,7 +169,8 @@ def _encode(subject: str, payload: object) -> str:
     return encoded.decode()
 
 
-def _check_number(subject: str, name: str, value: int, least: int, most: int) -> None:
+def _check_number(subject: str, name: str, value: int, bounds: tuple[int, int]) -> None:
+    least, most = bounds
     if not least <= value <= most:
         raise InputRefused(
             subject=subject, what=f"{name} {value} is none", fix=f"use {least} to {most}"

@@ -10,6 +10,7 @@ from supervisor.clock import from_us, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets
+from supervisor.ledger.gaps import with_gaps
 from supervisor.ledger.holds import Account, find_account
 from supervisor.ledger.periods import Period, period_start
 from supervisor.storage.database import Transaction
@@ -105,15 +106,16 @@ def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: date
     """Return what the scope has used of the period; an open hold counts whole."""
     kind, _, name = key.scope.partition(":")
     session_id = key.period_key if key.period is Period.SESSION else None
+    began_us = _began_at(tx, key, budgets, moment)
     used = tx.row(
         "ledger.used_since",
         Amounts,
-        since=_began_at(tx, key, budgets, moment),
+        since=began_us,
         worker=name if kind == "worker" else None,
         model=name if kind == "model" else None,
         session_id=session_id,
     )
-    return 0 if used is None else used.of(key.unit)
+    return with_gaps(tx, key, began_us, 0 if used is None else used.of(key.unit))
 
 
 def _began_at(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:
@@ -164,6 +166,11 @@ def _set_limit(tx: Transaction, journal: Journal, account: Account, budget: Budg
 def ledger_now(tx: Transaction, now: datetime) -> datetime:
     """Return the moment by which periods count: `now`, or the ledger's clock if that is ahead."""
     return max(now, from_us(_clock(tx)))
+
+
+def reset_ledger_clock(tx: Transaction, now: datetime) -> None:
+    """Put the ledger's clock back to `now`: what was spent under it must have been carried."""
+    tx.run("restore.reset_clock", now=to_us(now))
 
 
 def _clock(tx: Transaction) -> int:

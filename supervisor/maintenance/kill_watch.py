@@ -59,6 +59,7 @@ class KillWatch:
         self._log = log
         self._on_stop = on_stop
         self._on_change = on_change
+        self._listeners: list[Callable[[], None]] = []
         self._has_failed = False
         self._is_behind = False
         self._seen: int | None = None
@@ -66,6 +67,10 @@ class KillWatch:
     def troubles(self) -> list[str]:
         """Return why a kill that is latched in the store would not be noticed, if that is so."""
         return ["the kill switch can't be read: every gate refuses"] if self._has_failed else []
+
+    def follow(self, listener: Callable[[], None]) -> None:
+        """Let `listener` know whenever others have committed anything."""
+        self._listeners.append(listener)
 
     async def run(self) -> None:
         """Watch until cancelled; the file also while the store does not answer."""
@@ -99,6 +104,8 @@ class KillWatch:
             if await self._database.has_foreign_commits() or self._is_behind:
                 await self.obey()
                 await self._wake_the_refused()
+                for tell in self._listeners:
+                    tell()
             self._has_failed = False
         except StoreUnavailable as error:
             # Not cancelled for that: the gates refuse every further call (requirement K5).

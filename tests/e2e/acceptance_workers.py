@@ -27,6 +27,13 @@ async def counts(ctx: Context) -> None:
     ctx.state["count"] = count + 1
 
 
+async def keeps_much(ctx: Context) -> None:
+    """Pay for a call, count it, and keep values that a careless copy would change."""
+    await calls_once(ctx)
+    await counts(ctx)
+    ctx.state["much"] = {"ü\u2028": [0.1, -0.0, 1e300, True, None, "\\\"'\n", {}], "": 2**53}
+
+
 async def calls_once(ctx: Context) -> None:
     """Make one call."""
     await ctx.model.complete("Say something.", max_tokens=_CALL_TOKENS, purpose="test")
@@ -126,6 +133,25 @@ async def blocks_once(ctx: Context) -> None:
     """Hold the event loop for some seconds in its first tick, as careless code does."""
     if ctx.tick == 1:
         time.sleep(_option(ctx, "seconds"))
+
+
+async def swallows_cancellation(ctx: Context) -> None:
+    """Go on for a while whatever is asked of it, as code with a bare `except` does."""
+    until_s = time.monotonic() + 12.0
+    while time.monotonic() < until_s:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            continue
+
+
+async def ends_late(ctx: Context) -> None:
+    """Take a second to end when it is cancelled, as code with a long clean-up does."""
+    try:
+        await asyncio.sleep(60)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(1.0)
 
 
 async def returns_noop(ctx: Context) -> Outcome:

@@ -54,6 +54,7 @@ class Installation:
         self.state_dir = folder / "var"
         self.store = self.state_dir / "supervisor.db"
         self._daemons: list[RunningDaemon] = []
+        self._commands: list[subprocess.Popen[bytes]] = []
         folder.mkdir(exist_ok=True)
         shutil.copy(_WORKERS, folder / "agents.py")
 
@@ -95,6 +96,19 @@ class Installation:
         daemon.wait_until_ready()
         return daemon
 
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command and return without waiting for it."""
+        process = subprocess.Popen(
+            self._command(*words),
+            cwd=self.folder,
+            env=_environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._commands.append(process)
+        return process
+
     def supervisor(
         self, *words: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -117,6 +131,9 @@ class Installation:
         """End every process that still runs, whatever it does."""
         for daemon in self._daemons:
             daemon.kill_9()
+        for command in self._commands:
+            command.kill()
+            command.wait(PATIENCE_S)
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         """Ask the store, read-only; nothing where there is no store yet."""
@@ -125,6 +142,15 @@ class Installation:
         connection = sqlite3.connect(f"{self.store.as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)
         try:
             return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def change(self, database: Path, sql: str) -> None:
+        """Change a database behind everybody's back."""
+        connection = sqlite3.connect(database, timeout=PATIENCE_S)
+        try:
+            with connection:
+                connection.execute(sql)
         finally:
             connection.close()
 

@@ -38,6 +38,7 @@ SAMPLES = {
     'supervisor_recoveries_total{finding="ticks"}',
     "supervisor_loop_lag_seconds",
     "supervisor_wal_bytes",
+    'supervisor_drill_last_pass_timestamp_seconds{drill="kill"}',
     'gen_ai_client_token_usage_count{gen_ai_request_model="p/m",gen_ai_token_type="input"}',
     'gen_ai_client_token_usage_count{gen_ai_request_model="p/m",gen_ai_token_type="output"}',
     'gen_ai_client_operation_duration_seconds_count{gen_ai_request_model="p/m"}',
@@ -92,6 +93,7 @@ def test_every_series_has_its_name_and_its_labels(metrics: Metrics) -> None:
     metrics.show_recovery(ticks=1)
     metrics.kill_engaged.labels("system").set(0)
     metrics.session_started.labels("a").set(1)
+    metrics.drill_last_pass.labels("kill").set(1)
     text = metrics.render().decode()
     found = {line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")}
     assert SAMPLES - found == set()

@@ -10,6 +10,7 @@ from supervisor.clock import VirtualClock
 from supervisor.events.log import Journal, Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.breakers import report_call
+from supervisor.governance.drills import Drill, Verdict, begin, finish
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.rotation import SessionPlan, adopt_or_rotate, close_session
 from supervisor.ledger import ledger
@@ -151,6 +152,27 @@ async def test_a_session_that_ended_is_shown_no_more(inline_store: InlineDatabas
         "supervisor_session_started_timestamp_seconds", {"worker": "a"}
     )
     assert started is None
+
+
+def finish_drill(tx: Transaction, drill: Drill, at: datetime, *, passed: bool) -> None:
+    asked = origin(at, f"{drill}-{at}")
+    begin(tx, drill, asked, BERLIN)
+    verdict = Verdict(drill=drill, id=asked.command_id, passed=passed, measured_s=0.1, what="x")
+    assert finish(tx, verdict, asked, BERLIN)
+
+
+async def test_the_last_drill_that_was_passed_is_shown_and_0_where_none_was(
+    inline_store: InlineDatabase,
+) -> None:
+    metrics = Metrics(version="0")
+    later = NOW + timedelta(hours=1)
+    await inline_store.write(finish_drill, Drill.KILL, NOW, passed=True)
+    await inline_store.write(finish_drill, Drill.KILL, later, passed=False)
+    await inline_store.write(finish_drill, Drill.RESTORE, NOW, passed=False)
+    show(metrics, await inline_store.read(read_gauges, BUDGETS, NOW))
+    name = "supervisor_drill_last_pass_timestamp_seconds"
+    shown = {drill: metrics.registry.get_sample_value(name, {"drill": drill}) for drill in Drill}
+    assert shown == {Drill.KILL: NOW.timestamp(), Drill.RESTORE: 0}
 
 
 async def test_tickets_that_wait_are_counted_and_aged(

@@ -40,10 +40,6 @@ FROM job_claims WHERE token = :token
 -- name: end_claim
 DELETE FROM job_claims WHERE token = :token
 
--- name: claims
-SELECT token, queue, boot_id, worker, tick, session_id, lease_us, beats
-FROM job_claims ORDER BY token
-
 -- Those of lives that are over, a page at a time.
 -- name: orphaned_claims
 SELECT token, queue, boot_id, worker, tick, session_id, lease_us, beats
@@ -54,8 +50,7 @@ ORDER BY token
 LIMIT :rows_max
 
 -- name: jobs_of_claim
-SELECT number, id, queue, job_key, payload, priority, run_at, state, attempts, attempts_max, token,
-    is_cancel_asked, progress, error, history, enqueued_at, started_at, ended_at
+SELECT id, state, attempts, attempts_max, run_at, is_cancel_asked, error, history, ended_at
 FROM jobs WHERE state = 'running' AND token = :token
 ORDER BY number
 
@@ -72,37 +67,12 @@ UPDATE jobs SET
     ended_at = :ended_at
 WHERE id = :id AND token = :token AND state = 'running'
 
--- A job that does not run is moved by a person, or by what was found out of its effect.
--- name: move
-UPDATE jobs SET
-    state = :state, attempts = :attempts, run_at = :run_at, error = :error, ended_at = :ended_at
-WHERE id = :id AND state = :before
-
--- name: ask_cancel
-UPDATE jobs SET is_cancel_asked = 1 WHERE id = :id AND state = 'running'
-
 -- name: count
 INSERT INTO job_counts (queue, state, jobs) VALUES (:queue, :state, :change)
 ON CONFLICT (queue, state) DO UPDATE SET jobs = job_counts.jobs + excluded.jobs
-
--- name: counts
-SELECT queue, state, jobs FROM job_counts WHERE jobs <> 0 ORDER BY queue, state
-
--- name: renew
-UPDATE job_claims SET beats = beats + 1 WHERE boot_id = :boot_id
-RETURNING token
-
--- Of a daemon's jobs, those that a person wants to end.
--- name: cancels
-SELECT jobs.id, jobs.token
-FROM jobs JOIN job_claims ON job_claims.token = jobs.token
-WHERE jobs.state = 'running' AND jobs.is_cancel_asked = 1 AND job_claims.boot_id = :boot_id
 
 -- name: first_queued
 SELECT run_at AS at FROM jobs WHERE state = 'queued' AND queue = :queue LIMIT 1
 
 -- name: first_scheduled
 SELECT run_at AS at FROM jobs WHERE state = 'scheduled' AND queue = :queue ORDER BY run_at LIMIT 1
-
--- name: progress
-UPDATE jobs SET progress = :progress WHERE id = :id AND token = :token AND state = 'running'

@@ -91,4 +91,17 @@ def test_every_problem_is_named_also_in_json(site: Site) -> None:
     answer = json.loads(called.out)
     assert answer["ok"] is False
     assert [problem["code"] for problem in answer["problems"]] == ["config", "config"]
-    assert {one["what"] for one in answer["checked"]} == {"config", "worker", "model", "store"}
+    assert {one["what"] for one in answer["checked"]} == {
+        "config",
+        "worker",
+        "model",
+        "drill",
+        "store",
+    }
+
+
+def test_a_canary_that_can_not_be_imported_is_wrong(site: Site) -> None:
+    site.edit_config("[spend]", '[drills]\ncanary = "no_such_agent:run"\n[spend]')
+    checked = site.call("check")
+    assert checked.code == 78
+    assert "no_such_agent" in checked.err

@@ -176,6 +176,31 @@ BAD_VALUES = {
         "worker.system = 'system'",
         "and not 'system'",
     ),
+    "a worker named like the one that drills kill": (
+        '[worker.canary]\nrun = "agent:run"\nevery_s = 1.0\n',
+        "worker.canary = 'canary'",
+        "[drills] canary says what the kill drill runs",
+    ),
+    "a drill at no time": (
+        '[drills]\nkill = "weekly"\n',
+        "drills.kill = 'weekly'",
+        'write a span such as "7d", or a cron expression',
+    ),
+    "a drill at an impossible time": (
+        '[drills]\nrestore = "0 25 * * *"\n',
+        "drills.restore = '0 25 * * *'",
+        'write a span such as "7d", or a cron expression',
+    ),
+    "a drill that there is not": (
+        '[drills]\nfire = "7d"\n',
+        "drills.fire = '7d'",
+        "known here: kill, restore, canary",
+    ),
+    "a canary that names no function": (
+        '[drills]\ncanary = "agent"\n',
+        "drills.canary = 'agent'",
+        'write "module:function", such as "my_agent:run"',
+    ),
     "model of no provider": (
         EVERY + 'model = "ollama/llama3"\n',
         "worker.a.model = 'ollama/llama3'",

@@ -10,7 +10,7 @@ from supervisor.errors import IllegalMove, NotFound
 from supervisor.events.log import Origin
 from supervisor.governance.audit import audit
 from supervisor.governance.rollback import RollbackCommand, RolledBack, checkpoints_of, roll_back
-from supervisor.governance.rotation import open_session_of, resume_session
+from supervisor.governance.rotation import close_session, open_session_of, resume_session
 from supervisor.providers.scripted import Step
 from supervisor.worker.records import Started, begin_tick
 from supervisor.worker.tick import _now, _request, run_tick
@@ -98,3 +98,17 @@ async def test_the_same_command_twice_restores_once(bench: Bench) -> None:
     first = await back(bench, "w#2:periodic")
     assert await back(bench, "w#2:periodic") == first
     assert len(await bench.events("rollback_completed")) == 1
+
+
+async def test_a_worker_without_an_open_session_waits_too(bench: Bench) -> None:
+    await ticks(bench, 2)
+    session = await bench.store.read(open_session_of, "w")
+    assert session is not None
+    origin = Origin(at=bench.clock.now(), actor="recovery")
+    await bench.store.write(close_session, session, origin)
+    bench.clock.advance(3_600)
+    assert (await back(bench, "w#2:periodic")).paused is None
+    end = await run_tick(bench.kernel, await bench.plan(count))
+    assert end.outcome is Outcome.SKIPPED
+    assert "rolled back to w#2:periodic" in str(end.refusal)
+    assert (await bench.store.read(audit)).findings == ()

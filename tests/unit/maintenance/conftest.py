@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from supervisor.clock import VirtualClock
 from supervisor.events import kinds
 from supervisor.events.log import Origin, Recorded
+from tests.unit.maintenance.restored_site import RestoredSite
 
 Fact = Callable[..., Recorded]
+
+
+@pytest.fixture
+def site(tmp_path: Path, clock: VirtualClock) -> RestoredSite:
+    """A store to back up and put back."""
+    return RestoredSite(tmp_path, clock)
 
 
 @pytest.fixture

@@ -126,6 +126,20 @@ async def test_a_release_that_could_not_be_read_at_once_wakes_at_the_next_look(
         await until(lambda: watched.changes != [])
 
 
+async def test_followers_are_told_of_every_foreign_commit_and_the_refused_are_not(
+    watching: Watch, inline_store: InlineDatabase
+) -> None:
+    watched = watching(inline_store)
+    told: list[str] = []
+    watched.watch.follow(lambda: told.append("told"))
+    async with watched.tick("any"), running(watched):
+        assert told == []
+        await engage(inline_store, "worker:a")
+        inline_store.foreign_commits = [True]
+        await until(lambda: told != [])
+    assert watched.changes == []
+
+
 async def test_the_stop_file_stops_the_daemon_within_its_latency(
     watching: Watch, store: Database, tmp_path: Path
 ) -> None:

@@ -13,5 +13,4 @@ WHERE state = 'running' AND token = :token AND id = ANY (ARRAY(SELECT json_array
 -- Back to where they were before the claim: no attempt is used up.
 -- name: give_back
 UPDATE jobs SET state = 'queued', token = NULL, attempts = attempts - 1
-WHERE state = 'running' AND token = :token AND is_cancel_asked = 0
-    AND id = ANY (ARRAY(SELECT json_array_elements_text(CAST(:ids AS JSON))))
+WHERE state = 'running' AND token = :token AND id = ANY (ARRAY(SELECT json_array_elements_text(CAST(:ids AS JSON))))

@@ -13,5 +13,4 @@ WHERE state = 'running' AND token = :token AND id IN (SELECT value FROM json_eac
 -- Back to where they were before the claim: no attempt is used up.
 -- name: give_back
 UPDATE jobs SET state = 'queued', token = NULL, attempts = attempts - 1
-WHERE state = 'running' AND token = :token AND is_cancel_asked = 0
-    AND id IN (SELECT value FROM json_each(:ids))
+WHERE state = 'running' AND token = :token AND id IN (SELECT value FROM json_each(:ids))
