@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
+from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
@@ -18,7 +19,7 @@ from supervisor.windows import parse_window
 from supervisor.worker.loading import load_function
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
-from supervisor.worker.schedule import Cron, Every
+from supervisor.worker.schedule import Cron, Every, OnQueue
 
 #: Where nobody kills it, because whoever held the drill has died.
 _CANARY_TIMEOUT_S = 60.0
@@ -85,6 +86,20 @@ def build_policy(loaded: Loaded) -> Policy:
         on_cap=spend.on_cap,
         min_output_tokens=spend.min_output_tokens,
         actions=build_action_policy(loaded),
+        jobs=build_job_rules(loaded.config),
+    )
+
+
+def build_job_rules(config: Config) -> JobRules:
+    """Return what [jobs] says."""
+    section = config.jobs
+    return JobRules(
+        lease_s=section.lease_s,
+        attempts_max=section.attempts_max,
+        retry_delay_s=section.retry_delay_s,
+        retry_delay_max_s=section.retry_delay_max_s,
+        batch_max=section.batch_max,
+        payload_max_bytes=section.payload_max_bytes,
     )
 
 
@@ -149,6 +164,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        queue=section.queue or "",
     )
 
 
@@ -178,6 +194,8 @@ def build_canary(loaded: Loaded) -> WorkerPlan:
 def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
     if section.every_s is not None:
         return Every(section.every_s)
+    if section.queue is not None:
+        return OnQueue(section.queue)
     assert section.cron is not None, "a worker without a schedule is refused"
     zone = ZoneInfo(section.timezone) if section.timezone else timezone
     return Cron(section.cron, zone)

@@ -48,7 +48,8 @@ from supervisor.storage.database import Database
 from supervisor.supervision import Child, ChildGivenUp, Supervision
 from supervisor.upkeep import Upkeep
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.tick import WorkerCrashed, run_tick
+from supervisor.worker.queue_loop import tick_once
+from supervisor.worker.tick import WorkerCrashed
 from supervisor.worker.workforce import Workforce
 
 EXIT_STOPPED = 0
@@ -117,9 +118,9 @@ class Daemon:
             loaded=lambda: self._loaded,
             peers=self._peers,
             metrics=self.metrics,
-            call=self._workforce.call,
+            workforce=self._workforce,
         )
-        self.kill_watch.follow(self._upkeep.look_for_drills)
+        self.kill_watch.follow(self._upkeep.look_at_what_others_did)
         self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,
@@ -208,7 +209,7 @@ class Daemon:
             tasks.start_soon(self.kill_watch.run)
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
             try:
-                outcome = (await run_tick(self.kernel, plan, is_called=True)).outcome
+                outcome = (await tick_once(self.kernel, plan)).outcome
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
                 outcome = Outcome.FAILED
@@ -228,7 +229,8 @@ class Daemon:
 
     async def _begin(self, plans: list[WorkerPlan]) -> None:
         self.process_watch.start()
-        for listener in (self.metrics.follow, self._vitals.follow, EventLines(self._log)):
+        lines, jobs = EventLines(self._log), self._upkeep.job_watch
+        for listener in (self.metrics.follow, self._vitals.follow, lines, jobs.follow):
             self._database.listen(listener)
         path, names = self._heartbeat_file, [plan.name for plan in plans]
         await self._database.read(check_not_behind, read_witness(path), path)

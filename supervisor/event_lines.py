@@ -47,11 +47,20 @@ _LEVELS: dict[str, int] = {
     "approval_timed_out": logging.WARNING,
     "execution_failed": logging.WARNING,
     "session_risk_escalated": logging.WARNING,
+    "job_enqueued": logging.DEBUG,
+    "job_claimed": logging.DEBUG,
+    "job_completed": logging.DEBUG,
+    "job_retried": logging.WARNING,
+    "job_quarantined": logging.ERROR,
+    "job_dead_lettered": logging.ERROR,
+    "job_completion_refused": logging.WARNING,
+    "lease_expired": logging.WARNING,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.
 _MOMENTS = frozenset(
     {
+        "run_at",
         "window_start",
         "window_end",
         "retry_at",

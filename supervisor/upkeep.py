@@ -1,4 +1,4 @@
-"""The duties that come round: recovery each minute, the sweep of approvals, and drills."""
+"""The duties that come round: recovery, the approvals' sweep, drills, and the queues' watch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
+from supervisor.maintenance.job_watch import JobWatch
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
+from supervisor.worker.workforce import Workforce
 
 _RECOVER_EVERY_S = 60.0
 
@@ -31,13 +33,22 @@ class Upkeep:
         loaded: Callable[[], Loaded],
         peers: Peers,
         metrics: Metrics,
-        call: Callable[[str], None],
+        workforce: Workforce,
     ) -> None:
         self._kernel = kernel
         self._loaded = loaded
         self._peers = peers
         self._metrics = metrics
-        self.approvals = ApprovalSweep(kernel.database, kernel.clock, kernel.log, loaded, call)
+        self.approvals = ApprovalSweep(
+            kernel.database, kernel.clock, kernel.log, loaded, workforce.call
+        )
+        self.job_watch = JobWatch(
+            kernel.database,
+            kernel.clock,
+            kernel.log,
+            queues=workforce.queues,
+            arrive=workforce.arrive,
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -47,15 +58,17 @@ class Upkeep:
             "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
+            "jobs": self.job_watch.run,
         }
 
     def wake(self) -> None:
         """Look at once whether a ticket was decided: another process has committed."""
         self.approvals.look()
 
-    def look_for_drills(self) -> None:
-        """Look at once whether a drill was asked for: another process has committed."""
+    def look_at_what_others_did(self) -> None:
+        """Look at once for drills and jobs: another process has committed."""
         self._rehearsals.canary.wake()
+        self.job_watch.look()
 
     async def recover(self) -> None:
         """Close what dead lives left behind.

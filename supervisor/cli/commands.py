@@ -34,6 +34,8 @@ COMMANDS = {
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
+    "jobs": Entry("jobs", "lists, shows, enqueues, retries, cancels and resolves queued work"),
+    "dead": Entry("jobs", "lists, shows, requeues and discards jobs that failed for good"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

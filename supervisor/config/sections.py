@@ -102,12 +102,24 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class JobsSection(_Section, frozen=True, kw_only=True):
+    """[jobs]: every queue's leases, retries and bounds. Spans in seconds."""
+
+    lease_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
+    attempts_max: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    retry_delay_s: Seconds = 1.0
+    retry_delay_max_s: Seconds = 300.0
+    batch_max: Annotated[int, Meta(ge=1, le=1_000)] = 32
+    payload_max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
+
+
 class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
     run: str
     every_s: Seconds | None = None
     cron: str | None = None
+    queue: str | None = None
     timezone: str | None = None
     model: str | None = None
     tick_timeout_s: Seconds = 120.0
@@ -137,3 +149,4 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    jobs: JobsSection = JobsSection()

@@ -1,4 +1,4 @@
-"""The kinds of events of jobs, of who has claimed them, and of outside effects."""
+"""The kinds of events of jobs and of who has claimed them."""
 
 from __future__ import annotations
 
@@ -118,6 +118,16 @@ class JobDiscarded(Event, frozen=True, kw_only=True):
     why: str = ""
 
 
+class JobResolved(Event, frozen=True, kw_only=True):
+    """A person has looked whether a job of an unknown outcome was done, and said so."""
+
+    kind = "job_resolved"
+    job: str
+    queue: str
+    is_done: bool
+    why: str = ""
+
+
 class LeaseExpired(Event, frozen=True, kw_only=True):
     """A claim was taken away from a worker that had stopped renewing it, or was dead."""
 
@@ -138,41 +148,3 @@ class CompletionRefused(Event, frozen=True, kw_only=True):
     tick: int
     token: int
     jobs: tuple[str, ...]
-
-
-class EffectTaken(Event, frozen=True, kw_only=True):
-    """The key of an outside effect was taken, before the effect."""
-
-    kind = "effect_taken"
-    scope: str
-    key: str
-    worker: str
-    tick: int
-    job: str = ""
-
-
-class EffectDone(Event, frozen=True, kw_only=True):
-    """An outside effect was done, and its result is kept."""
-
-    kind = "effect_done"
-    scope: str
-    key: str
-
-
-class EffectReleased(Event, frozen=True, kw_only=True):
-    """It is known that an outside effect was not done: its key is free again."""
-
-    kind = "effect_released"
-    scope: str
-    key: str
-    why: str = ""
-
-
-class EffectUnknown(Event, frozen=True, kw_only=True):
-    """A key was taken, and nobody knows whether its effect was done: it is not repeated."""
-
-    kind = "effect_unknown"
-    scope: str
-    key: str
-    why: str
-    job: str = ""

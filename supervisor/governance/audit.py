@@ -13,6 +13,7 @@ from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_chain import ChainAudit
 from supervisor.governance.audit_findings import Finding, Findings
 from supervisor.governance.audit_holds import HoldAudit
+from supervisor.governance.audit_jobs import JobAudit
 from supervisor.governance.audit_proposals import ProposalAudit
 from supervisor.governance.audit_states import StateAudit
 from supervisor.governance.audit_ticks import TickAudit
@@ -52,7 +53,8 @@ def audit(tx: Transaction) -> AuditReport:
     Proves (requirements S8, S9, L12, L1a): numbers without a gap and an unbroken hash chain in
     each session; its window, status, counters and seal; that the session before it is there; each
     account's balance, limit and overrun; each hold; that each tick ended once, where it began;
-    each proposal, ticket and session grant; each kill latch, breaker and operator's command; the
+    each proposal, ticket and session grant; each job, its payload and claim, and how many there
+    are; each kill latch, breaker and operator's command; the
     ledger's clock. Damage is a finding, and the reading goes on. Memory is bounded by the accounts,
     by what is open, and by the proposals; run it in one read, so that all is of one moment. What
     it can't see: docs/audit.md.
@@ -67,8 +69,9 @@ def audit(tx: Transaction) -> AuditReport:
     ticks = TickAudit(tx, findings)
     states = StateAudit(tx, findings)
     proposals = ProposalAudit(tx, findings)
+    jobs = JobAudit(tx, findings)
     followers: dict[type[Event], list[Callable[[EventRow, Event], None]]] = {}
-    for part in (accounts, holds, ticks, states, proposals):
+    for part in (accounts, holds, ticks, states, proposals, jobs):
         for kind in part.FOLLOWS:
             followers.setdefault(kind, []).append(part.add)
     events = 0
@@ -86,7 +89,9 @@ def audit(tx: Transaction) -> AuditReport:
             for follow in followers.get(type(event), ()):
                 follow(row, event)
     reader.name_damage()
-    for finish in (part.finish for part in (chains, holds, accounts, ticks, states, proposals)):
+    for finish in (
+        part.finish for part in (chains, holds, accounts, ticks, states, proposals, jobs)
+    ):
         finish()
     return AuditReport(
         events=events,

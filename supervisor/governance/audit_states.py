@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from supervisor.events import approval_kinds, kinds, upkeep_kinds
+from supervisor.events import approval_kinds, job_kinds, kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -28,6 +28,10 @@ _OPERATIONS: Mapping[type[Event], str] = {
     upkeep_kinds.LedgerClockReset: "reset_clock",
     upkeep_kinds.DrillPassed: "drill",
     upkeep_kinds.DrillFailed: "drill",
+    job_kinds.JobRequeued: "job_requeue",
+    job_kinds.JobCancelAsked: "job_cancel",
+    job_kinds.JobDiscarded: "job_discard",
+    job_kinds.JobResolved: "job_resolve",
 }
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
@@ -74,6 +78,10 @@ class StateAudit:
         upkeep_kinds.LedgerClockReset,
         upkeep_kinds.DrillPassed,
         upkeep_kinds.DrillFailed,
+        job_kinds.JobRequeued,
+        job_kinds.JobCancelAsked,
+        job_kinds.JobDiscarded,
+        job_kinds.JobResolved,
         approval_kinds.ApprovalGranted,
         approval_kinds.ApprovalDenied,
     )

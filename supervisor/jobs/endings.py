@@ -104,30 +104,38 @@ def end_jobs(
     done = [one.id for one in ends if one.end is End.DONE]
     if done:
         _complete(tx, journal, held, done)
-    back: list[_Running] = []
-    for one in ends:
-        job = left.pop(one.id)
-        if one.end is End.DONE:
-            continue
-        if job.is_cancel_asked:
-            _cancel(tx, journal, held, job)
-        elif one.end is End.FAILED:
-            _fail(tx, journal, held, job, one)
-        elif one.end is End.UNKNOWN:
-            _quarantine(tx, journal, held, job, one)
-        elif one.delay_us is None:
-            back.append(job)
-        else:
-            _put_off(tx, journal, held, job, one)
+    back = [
+        left[one.id]
+        for one in ends
+        if one.end is not End.DONE and _end_one(tx, journal, held, left[one.id], one)
+    ]
     if is_last:
-        for job in [job for job in left.values() if job.is_cancel_asked]:
-            _cancel(tx, journal, held, job)
-            del left[job.id]
-        back += left.values()
+        ended = {one.id for one in ends}
+        rest = [job for job in left.values() if job.id not in ended]
+        for job in rest:
+            if job.is_cancel_asked:
+                _cancel(tx, journal, held, job)
+            else:
+                back.append(job)
         tx.run("jobs.end_claim", token=held.token)
     if back:
         why = next((one.why for one in ends if one.id == back[0].id), "its tick has ended")
         _give_back(tx, journal, held, [job.id for job in back], why)
+
+
+def _end_one(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> bool:
+    """End a job that is not done; return whether it is to go back to its place."""
+    if job.is_cancel_asked:
+        _cancel(tx, journal, held, job)
+    elif end.end is End.FAILED:
+        _fail(tx, journal, held, job, end)
+    elif end.end is End.UNKNOWN:
+        _quarantine(tx, journal, held, job, end)
+    elif end.delay_us is not None:
+        _put_off(tx, journal, held, job, end)
+    else:
+        return True
+    return False
 
 
 def take_away(tx: Transaction, journal: Journal, held: Held, *, why: str) -> int:
@@ -167,15 +175,11 @@ def _complete(tx: Transaction, journal: Journal, held: Held, ids: Sequence[str])
     journal.add(kinds.JobCompleted(queue=held.queue, token=held.token, jobs=tuple(ids)))
 
 
-def _give_back(
-    tx: Transaction, journal: Journal, held: Held, ids: Sequence[str], why: str
-) -> None:
+def _give_back(tx: Transaction, journal: Journal, held: Held, ids: Sequence[str], why: str) -> None:
     changed = tx.run("job_batches.give_back", ids=as_json(ids), token=held.token)
     assert changed == len(ids), f"claim {held.token} has {changed} of {len(ids)} jobs"
     _moved(tx, held, JobState.QUEUED, changed)
-    journal.add(
-        kinds.JobGivenBack(queue=held.queue, token=held.token, jobs=tuple(ids), why=why)
-    )
+    journal.add(kinds.JobGivenBack(queue=held.queue, token=held.token, jobs=tuple(ids), why=why))
 
 
 def _put_off(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
@@ -216,14 +220,10 @@ def _fail(tx: Transaction, journal: Journal, held: Held, job: _Running, end: Job
     journal.add(event)
 
 
-def _quarantine(
-    tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd
-) -> None:
+def _quarantine(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
     why = end.why[:ERROR_MAX]
     _leave(tx, held, job, state=JobState.UNKNOWN, attempts=job.attempts - 1, error=why)
-    journal.add(
-        kinds.JobQuarantined(job=job.id, queue=held.queue, token=held.token, why=why)
-    )
+    journal.add(kinds.JobQuarantined(job=job.id, queue=held.queue, token=held.token, why=why))
 
 
 def _cancel(tx: Transaction, journal: Journal, held: Held, job: _Running) -> None:
@@ -232,9 +232,7 @@ def _cancel(tx: Transaction, journal: Journal, held: Held, job: _Running) -> Non
     journal.add(kinds.JobCancelled(job=job.id, queue=held.queue, token=held.token))
 
 
-def _leave(
-    tx: Transaction, held: Held, job: _Running, **columns: Unpack[_Columns]
-) -> None:
+def _leave(tx: Transaction, held: Held, job: _Running, **columns: Unpack[_Columns]) -> None:
     """Write a running job without its claim, with some of its columns changed."""
     after = msgspec.structs.replace(job, **columns)
     changed = tx.run(

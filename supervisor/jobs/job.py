@@ -35,7 +35,7 @@ MOVES = MappingProxyType(
         JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
         JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
         JobState.RUNNING: frozenset(JobState) - {JobState.RUNNING, JobState.DISCARDED},
-        JobState.UNKNOWN: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+        JobState.UNKNOWN: frozenset({JobState.QUEUED, JobState.DONE, JobState.CANCELLED}),
         JobState.DEAD: frozenset({JobState.QUEUED, JobState.DISCARDED}),
         JobState.DONE: frozenset[JobState](),
         JobState.CANCELLED: frozenset[JobState](),

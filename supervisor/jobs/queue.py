@@ -82,7 +82,9 @@ def enqueue(tx: Transaction, journal: Journal, request: JobRequest) -> Enqueued:
         now=now,
     )
     if not is_new:
-        _check_same(tx, request)
+        conflict = find_conflict(tx, [request])
+        if conflict is not None:
+            raise conflict
         return Enqueued(id=request.id, is_new=False)
     count(tx, request.queue, state, 1)
     journal.add(
@@ -98,16 +100,18 @@ def enqueue(tx: Transaction, journal: Journal, request: JobRequest) -> Enqueued:
     return Enqueued(id=request.id, is_new=True)
 
 
-def _check_same(tx: Transaction, request: JobRequest) -> None:
-    first = find_job(tx, request.id)
-    assert first is not None, f"job {request.id} is there and is not"
-    if first.payload != request.payload:
-        raise CommandConflict(
-            subject=f"job {request.id}",
-            what=f"its key {request.key!r} was used in queue {request.queue} before, with another"
-            " payload; nothing was done",
-            fix="use a fresh key for another job",
-        )
+def find_conflict(tx: Transaction, requests: Sequence[JobRequest]) -> CommandConflict | None:
+    """Return the error of the first request whose key was used for another payload."""
+    for request in requests:
+        first = find_job(tx, request.id)
+        if first is not None and first.payload != request.payload:
+            return CommandConflict(
+                subject=f"job {request.id}",
+                what=f"its key {request.key!r} was used in queue {request.queue} before, with"
+                " another payload; nothing was done",
+                fix="use a fresh key for another job",
+            )
+    return None
 
 
 def find_job(tx: Transaction, job_id: str) -> Job | None:

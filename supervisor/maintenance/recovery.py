@@ -21,6 +21,7 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
+from supervisor.jobs.endings import Held, take_away
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
 from supervisor.maintenance.approval_sweep import sweep
@@ -39,6 +40,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     holds: int = 0
     sessions: int = 0
     tickets: int = 0
+    claims: int = 0
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
@@ -46,6 +48,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             holds=self.holds + other.holds,
             sessions=self.sessions + other.sessions,
             tickets=self.tickets + other.tickets,
+            claims=self.claims + other.claims,
         )
 
 
@@ -68,7 +71,8 @@ async def recover(
 ) -> Findings:
     """Close every tick, hold and session that no living daemon owns (requirement R1).
 
-    Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Sessions of
+    Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Their jobs are
+    claimable again at once, an attempt poorer. Sessions of
     workers that the config no longer has are completed once their window is over. Overdue tickets
     expire. Page by page, so that nothing is left out and no transaction is long. Doing it again
     changes nothing.
@@ -100,6 +104,12 @@ def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
 
 
 def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneInfo) -> Findings:
+    # Before the ticks: a claim that is taken away fences its tick's late end.
+    claims = tx.rows("jobs.orphaned_claims", Held, boot_id=boot_id, rows_max=_PAGE_ROWS)
+    if claims:
+        for held in claims:
+            recover_claim(tx, held, origin, timezone)
+        return Findings(claims=len(claims))
     ticks = tx.rows("workers.orphaned_ticks", _Tick, boot_id=boot_id, rows_max=_PAGE_ROWS)
     holds = 0
     for tick in ticks:
@@ -112,6 +122,15 @@ def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneI
             ledger.forfeit(tx, journal, hold, why=_LEFT_OPEN)
             fail_forfeited(tx, journal, [hold], why=_LEFT_OPEN)
     return Findings(holds=len(loose))
+
+
+def recover_claim(tx: Transaction, held: Held, origin: Origin, timezone: ZoneInfo) -> int:
+    """Take a claim away from its dead or silent holder; return how many jobs it still had."""
+    tick = f"{held.worker}#{held.tick}"
+    origin = msgspec.structs.replace(origin, correlation_id=tick)
+    why = f"its life {held.boot_id} ended, or was silent for its lease, before it was done"
+    with _journal(tx, held.session_id, origin, timezone) as journal:
+        return take_away(tx, journal, held, why=why)
 
 
 def _recover_tick(tx: Transaction, tick: _Tick, origin: Origin, timezone: ZoneInfo) -> int:

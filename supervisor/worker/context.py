@@ -23,6 +23,7 @@ from supervisor.providers.provider import Message
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.calls import Calls, Reply, ReplyStream
 from supervisor.worker.files import Reports, WorkerFiles
+from supervisor.worker.jobs import CurrentJob, JobAccess
 from supervisor.worker.models import Model
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.state import DurableState
@@ -118,15 +119,28 @@ class Context:
     """One tick's surroundings; used only by the worker that it was made for, in that tick."""
 
     def __init__(
-        self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session: Session, state: str
+        self,
+        kernel: Kernel,
+        plan: WorkerPlan,
+        *,
+        tick: int,
+        session: Session,
+        state: str,
+        hand: tuple[CurrentJob, Calls] | None = None,
     ) -> None:
+        """Give a tick its surroundings; `hand` is a queue worker's job and its tick's calls."""
         self.name = plan.name
         self.tick = tick
         self.session = session
         self.options: Mapping[str, object] = plan.options
         self.config_dir = kernel.config_dir
         self.state = DurableState(state)
-        self.calls = Calls(kernel, worker=plan.name, tick=tick, session_id=session.id)
+        #: The job that a queue worker was called for; None in other ticks.
+        self.job = hand[0] if hand else None
+        self.calls = (
+            hand[1] if hand else Calls(kernel, worker=plan.name, tick=tick, session_id=session.id)
+        )
+        self.jobs = JobAccess(kernel, self.calls, session_id=session.id)
         self.model = ModelAccess(kernel, plan, self.calls)
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None

@@ -87,7 +87,7 @@ class WorkerLoop:
         self._is_refused = False
         is_called, self._is_called = self._is_called, False
         try:
-            end = await run_tick(self._kernel, self.plan, is_called=is_called)
+            end = await self._run_tick(is_called=is_called)
             self._is_refused = end.refusal is not None
             # Kept until a tick has passed the gates: it is that one that learns of the decision.
             self._is_called |= is_called and end.outcome is Outcome.SKIPPED
@@ -99,6 +99,9 @@ class WorkerLoop:
             self._kernel.log.error("store_unavailable", worker=self.plan.name, error=str(error))
             return max(_RETRY_S, self._own_delay_s())
         return self._own_delay_s()
+
+    async def _run_tick(self, *, is_called: bool) -> TickEnd:
+        return await run_tick(self._kernel, self.plan, is_called=is_called)
 
     def _own_delay_s(self) -> float:
         schedule, now = self.plan.schedule, self._kernel.clock.now()

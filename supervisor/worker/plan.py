@@ -15,6 +15,7 @@ from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
@@ -42,7 +43,10 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPlan:
-    """One worker of the config. `model` is its default `provider/model`, empty for none."""
+    """One worker of the config.
+
+    `model` is its default `provider/model`, empty for none. With a `queue` it ticks for jobs.
+    """
 
     name: str
     function: WorkerFunction
@@ -52,16 +56,18 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What SIGHUP may change while workers run; `actions` is [policy]."""
+    """What SIGHUP may change while workers run; `actions` is [policy], `jobs` is [jobs]."""
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
+    jobs: JobRules = field(default_factory=JobRules)
 
 
 @dataclass(slots=True, kw_only=True)

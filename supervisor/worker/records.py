@@ -23,6 +23,8 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import Session
+from supervisor.jobs.job import JobRequest
+from supervisor.jobs.queue import enqueue, find_conflict
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
@@ -64,7 +66,7 @@ class Skipped:
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tick ended; `state` is None where it is not to be kept."""
+    """How a tick ended; `state` is None where it is not to be kept. `jobs` are enqueued with it."""
 
     worker: str
     tick: int
@@ -76,6 +78,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    jobs: tuple[JobRequest, ...] = ()
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -182,6 +185,7 @@ def finish_tick(
         CommandConflict: one of the holds has ended in another way.
     """
     now = to_us(origin.at)
+    ending = _without_conflict(tx, ending)
     is_first = tx.run(
         "workers.end_tick",
         worker=ending.worker,
@@ -216,11 +220,24 @@ def finish_tick(
                 why=ending.why,
             )
         )
+        for request in ending.jobs:
+            enqueue(tx, journal, request)
         if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
             _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
         if ending.handoff_note is not None:
             tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
     return True
+
+
+def _without_conflict(tx: Transaction, ending: Ending) -> Ending:
+    """Return the ending, failed where one of its jobs has the key of another."""
+    conflict = find_conflict(tx, ending.jobs) if ending.jobs else None
+    if conflict is None:
+        return ending
+    failed = Outcome.FAILED
+    return msgspec.structs.replace(
+        ending, outcome=failed, code=conflict.code, why=str(conflict), state=None, jobs=()
+    )
 
 
 def checkpoint_now(

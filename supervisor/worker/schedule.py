@@ -34,3 +34,14 @@ class Cron:
         # In an hour that comes twice, what has run in its first pass is offered again: it is past.
         delays = ((moment.astimezone(UTC) - now).total_seconds() for moment in occurrences)
         return next(delay_s for delay_s in delays if delay_s > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OnQueue:
+    """As long as there are jobs in a queue; between them nothing but an arrival ends the wait."""
+
+    follows_wall_clock: ClassVar[bool] = False
+    queue: str
+
+    def next_delay_s(self, now: datetime) -> float:
+        return 0.0

@@ -18,7 +18,7 @@ from supervisor.errors import (
 )
 from supervisor.events.log import Origin
 from supervisor.governance.in_flight import Flight
-from supervisor.outcome import WORKER_OUTCOMES, Outcome
+from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
 from supervisor.worker.context import Context
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.records import (
@@ -47,12 +47,15 @@ class TickEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
+class Verdict:
+    """How a worker's code came back: its outcome, and why, if that is none of its own."""
+
     outcome: Outcome
     code: str = ""
     why: str = ""
     refusal: Refusal | None = None
     crash: BaseException | None = None
+    error: SupervisorError | None = None
     state: str | None = None
 
 
@@ -67,16 +70,16 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     """
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = _request(kernel, plan, is_called=is_called)
-        begun = await kernel.database.write(begin_tick, request, _now(kernel, plan))
+        request = tick_request(kernel, plan, is_called=is_called)
+        begun = await kernel.database.write(begin_tick, request, origin_now(kernel, plan))
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
     ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
     began_s = kernel.clock.monotonic()
-    verdict = _Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
+    verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
-        verdict = await _run_worker(kernel, plan, ctx)
+        verdict = await run_worker(kernel, plan, ctx)
     finally:
         with anyio.CancelScope(shield=True):
             await _record_end(kernel, plan, ctx, verdict, began_s)
@@ -85,7 +88,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
+def tick_request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
+    """Return what a worker asks the gates."""
     return TickRequest(
         boot_id=kernel.boot_id,
         session=plan.session,
@@ -96,19 +100,21 @@ def _request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> Ti
     )
 
 
-def _now(kernel: Kernel, plan: WorkerPlan) -> Origin:
+def origin_now(kernel: Kernel, plan: WorkerPlan) -> Origin:
+    """Return the origin of what the worker does now, outside of any tick."""
     return Origin(at=kernel.clock.now(), actor=f"worker:{plan.name}")
 
 
-async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdict:
-    verdict = _Verdict(outcome=Outcome.CANCELLED)
+async def run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> Verdict:
+    """Call the worker, under its timeout and within reach of every kill."""
+    verdict = Verdict(outcome=Outcome.CANCELLED)
     with (
         anyio.move_on_after(plan.tick_timeout_s) as scope,
         kernel.in_flight.register(plan.name, ctx.session.id, scope) as flight,
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
-        return _Verdict(
+        return Verdict(
             outcome=Outcome.TIMED_OUT,
             code="tick_timeout",
             why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
@@ -116,14 +122,14 @@ async def _run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> _Verdic
     return _killed(flight) or verdict
 
 
-def _killed(flight: Flight) -> _Verdict | None:
+def _killed(flight: Flight) -> Verdict | None:
     refusal = flight.killed_by
     if refusal is None:
         return None
-    return _Verdict(outcome=Outcome.CANCELLED, code=refusal.code, why=str(refusal), refusal=refusal)
+    return Verdict(outcome=Outcome.CANCELLED, code=refusal.code, why=str(refusal), refusal=refusal)
 
 
-async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
+async def _call_worker(plan: WorkerPlan, ctx: Context) -> Verdict:
     try:
         returned = await plan.function(ctx)
     except BaseException as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
@@ -135,19 +141,21 @@ async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
     outcome: object = Outcome.OK if returned is None else returned
     if not isinstance(outcome, str) or outcome not in WORKER_OUTCOMES:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
-        return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
+        return Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
     return _with_state(Outcome(outcome), ctx)
 
 
-def _raised(error: BaseException) -> _Verdict:
+def _raised(error: BaseException) -> Verdict:
     told = _expected(error)
     if isinstance(told, Refusal):
-        return _Verdict(outcome=Outcome.REFUSED, code=told.code, why=str(told), refusal=told)
+        return Verdict(outcome=Outcome.REFUSED, code=told.code, why=str(told), refusal=told)
     if told is not None:
         # The world failed, not the worker: it is no crash, and the next tick comes as planned.
-        return _Verdict(outcome=Outcome.FAILED, code=told.code, why=str(told))
-    code = error.code if isinstance(error, SupervisorError) else type(error).__name__
-    return _Verdict(outcome=Outcome.FAILED, code=code, why=text_of(error), crash=error)
+        return Verdict(outcome=Outcome.FAILED, code=told.code, why=str(told), error=told)
+    ours = error if isinstance(error, SupervisorError) else None
+    code = type(error).__name__ if ours is None else ours.code
+    why = text_of(error)
+    return Verdict(outcome=Outcome.FAILED, code=code, why=why, crash=error, error=ours)
 
 
 def _expected(error: BaseException) -> SupervisorError | None:
@@ -163,19 +171,19 @@ def _expected(error: BaseException) -> SupervisorError | None:
     return next(refusals, told[0])
 
 
-def _with_state(outcome: Outcome, ctx: Context) -> _Verdict:
+def _with_state(outcome: Outcome, ctx: Context) -> Verdict:
     try:
-        return _Verdict(outcome=outcome, state=ctx.state.encode())
+        return Verdict(outcome=outcome, state=ctx.state.encode())
     except (TypeError, ValueError) as error:
         why = f"ctx.state can't be kept: {error}"
-        return _Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
+        return Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
 
 
 async def _record_end(
-    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: Verdict, began_s: float
 ) -> None:
     """Write the tick's end, however long the store takes: nothing runs on without it."""
-    ending = _ending(kernel, plan, ctx, verdict, began_s)
+    ending = ending_of(kernel, plan, ctx, verdict, began_s)
     ends = ctx.calls.take_ends()
     while True:
         try:
@@ -209,9 +217,10 @@ def _say_not_ended(kernel: Kernel, ctx: Context, error: SupervisorError) -> None
     kernel.log.error("hold_end_not_written", worker=ctx.name, tick=ctx.tick, error=str(error))
 
 
-def _ending(
-    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
+def ending_of(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: Verdict, began_s: float
 ) -> Ending:
+    """Return what is written of a tick's end."""
     return Ending(
         worker=plan.name,
         tick=ctx.tick,
@@ -223,4 +232,5 @@ def _ending(
         why=storable(verdict.why)[:_WHY_MAX],
         state=verdict.state,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
+        jobs=ctx.jobs.take_requests() if verdict.outcome in KEEPING_OUTCOMES else (),
     )

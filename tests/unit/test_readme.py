@@ -46,6 +46,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,
+    "`[jobs]`": sections.JobsSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
     "`condition`": policy_sections.ConditionSection,

@@ -76,3 +76,23 @@ SELECT run_at AS at FROM jobs WHERE state = 'queued' AND queue = :queue LIMIT 1
 
 -- name: first_scheduled
 SELECT run_at AS at FROM jobs WHERE state = 'scheduled' AND queue = :queue ORDER BY run_at LIMIT 1
+
+-- name: counts
+SELECT queue, state, jobs FROM job_counts WHERE jobs <> 0 ORDER BY queue, state
+
+-- A job that does not run is moved by a person.
+-- name: move
+UPDATE jobs SET state = :state, attempts = :attempts, run_at = :run_at, ended_at = :ended_at
+WHERE id = :id AND state = :before
+
+-- name: ask_cancel
+UPDATE jobs SET is_cancel_asked = 1 WHERE id = :id AND state = 'running'
+
+-- The newest first; a filter that is empty lets all through.
+-- name: page
+SELECT number, id, queue, job_key, '' AS payload, priority, run_at, state, attempts, attempts_max,
+    token, is_cancel_asked, progress, error, '[]' AS history, enqueued_at, started_at, ended_at
+FROM jobs
+WHERE (:queue = '' OR queue = :queue) AND (:state = '' OR state = :state)
+ORDER BY number DESC
+LIMIT :rows_max

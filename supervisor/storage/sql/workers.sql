@@ -78,3 +78,9 @@ FROM ticks WHERE worker = :worker AND outcome IS NULL
 
 -- name: restore_state
 UPDATE workers SET state = :state, ticks_since_checkpoint = 0 WHERE name = :name
+
+-- name: keep_state
+UPDATE workers SET state = :state WHERE name = :name
+
+-- name: outcome_of_tick
+SELECT outcome FROM ticks WHERE worker = :worker AND number = :number

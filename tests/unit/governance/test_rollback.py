@@ -13,7 +13,7 @@ from supervisor.governance.rollback import RollbackCommand, RolledBack, checkpoi
 from supervisor.governance.rotation import close_session, open_session_of, resume_session
 from supervisor.providers.scripted import Step
 from supervisor.worker.records import Started, begin_tick
-from supervisor.worker.tick import _now, _request, run_tick
+from supervisor.worker.tick import origin_now, run_tick, tick_request
 from tests.unit.worker.conftest import UTC_ZONE, Bench
 
 
@@ -77,7 +77,7 @@ async def test_a_running_tick_forbids_it(bench: Bench) -> None:
     await ticks(bench, 2)
     plan = await bench.plan(count)
     begun = await bench.store.write(
-        begin_tick, _request(bench.kernel, plan), _now(bench.kernel, plan)
+        begin_tick, tick_request(bench.kernel, plan), origin_now(bench.kernel, plan)
     )
     assert isinstance(begun, Started)
     with pytest.raises(IllegalMove, match="tick 3 is running"):

@@ -1,4 +1,4 @@
--- Jobs, who has claimed them, how many there are, and the keys of outside effects.
+-- Jobs, who has claimed them, and how many there are.
 -- Moments (*_at) are microseconds since 1970 UTC.
 
 -- A unit of queued work; the id follows from its queue and its key, so that there is one a key.
@@ -47,7 +47,7 @@ OLD.state <> NEW.state AND NOT (
         OLD.state = 'running'
         AND NEW.state IN ('scheduled', 'queued', 'done', 'dead', 'unknown', 'cancelled')
     )
-    OR (OLD.state = 'unknown' AND NEW.state IN ('queued', 'cancelled'))
+    OR (OLD.state = 'unknown' AND NEW.state IN ('queued', 'done', 'cancelled'))
     OR (OLD.state = 'dead' AND NEW.state IN ('queued', 'discarded'))
 )
 )
@@ -74,28 +74,3 @@ CREATE TABLE job_counts (
     jobs BIGINT NOT NULL,
     PRIMARY KEY (queue, state)
 );
-
--- The key of something that is done outside, once. `scope` is the queue's or the worker's.
-CREATE TABLE effects (
-    scope TEXT COLLATE "C" NOT NULL,
-    effect_key TEXT COLLATE "C" NOT NULL,
-    state TEXT COLLATE "C" NOT NULL CHECK (state IN ('taken', 'done', 'unknown')),
-    result TEXT COLLATE "C" NOT NULL DEFAULT 'null',
-    boot_id TEXT COLLATE "C" NOT NULL,
-    worker TEXT COLLATE "C" NOT NULL,
-    tick BIGINT NOT NULL,
-    job TEXT COLLATE "C" NOT NULL DEFAULT '',
-    taken_at BIGINT NOT NULL,
-    ended_at BIGINT,
-    PRIMARY KEY (scope, effect_key),
-    CHECK ((state = 'done') = (ended_at IS NOT NULL))
-);
-
-CREATE INDEX effects_taken ON effects (worker, tick) WHERE state = 'taken';
-CREATE INDEX effects_unknown ON effects (taken_at) WHERE state = 'unknown';
-
-CREATE TRIGGER effects_done_once BEFORE UPDATE ON effects
-FOR EACH ROW WHEN (
-OLD.state = 'done'
-)
-EXECUTE FUNCTION break_rule('an effect is done once');

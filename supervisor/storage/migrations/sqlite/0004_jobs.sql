@@ -1,4 +1,4 @@
--- Jobs, who has claimed them, how many there are, and the keys of outside effects.
+-- Jobs, who has claimed them, and how many there are.
 -- Moments (*_at) are microseconds since 1970 UTC.
 
 -- A unit of queued work; the id follows from its queue and its key, so that there is one a key.
@@ -46,7 +46,7 @@ WHEN OLD.state <> NEW.state AND NOT (
         OLD.state = 'running'
         AND NEW.state IN ('scheduled', 'queued', 'done', 'dead', 'unknown', 'cancelled')
     )
-    OR (OLD.state = 'unknown' AND NEW.state IN ('queued', 'cancelled'))
+    OR (OLD.state = 'unknown' AND NEW.state IN ('queued', 'done', 'cancelled'))
     OR (OLD.state = 'dead' AND NEW.state IN ('queued', 'discarded'))
 )
 BEGIN
@@ -74,28 +74,3 @@ CREATE TABLE job_counts (
     jobs INTEGER NOT NULL,
     PRIMARY KEY (queue, state)
 ) WITHOUT ROWID;
-
--- The key of something that is done outside, once. `scope` is the queue's or the worker's.
-CREATE TABLE effects (
-    scope TEXT NOT NULL,
-    effect_key TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('taken', 'done', 'unknown')),
-    result TEXT NOT NULL DEFAULT 'null',
-    boot_id TEXT NOT NULL,
-    worker TEXT NOT NULL,
-    tick INTEGER NOT NULL,
-    job TEXT NOT NULL DEFAULT '',
-    taken_at INTEGER NOT NULL,
-    ended_at INTEGER,
-    PRIMARY KEY (scope, effect_key),
-    CHECK ((state = 'done') = (ended_at IS NOT NULL))
-) WITHOUT ROWID;
-
-CREATE INDEX effects_taken ON effects (worker, tick) WHERE state = 'taken';
-CREATE INDEX effects_unknown ON effects (taken_at) WHERE state = 'unknown';
-
-CREATE TRIGGER effects_done_once BEFORE UPDATE ON effects
-WHEN OLD.state = 'done'
-BEGIN
-    SELECT RAISE(ABORT, 'an effect is done once');
-END;
