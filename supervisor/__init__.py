@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         ApprovalRequired,
         BreakerOpen,
         BudgetExceeded,
+        HttpFailed,
         InputRefused,
         KillSwitchEngaged,
         ModelAccessDenied,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         PriceUnknown,
         ProviderFailed,
         Refusal,
+        RequestRefused,
         SessionNotActive,
         SupervisorError,
     )
@@ -32,6 +34,7 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "HttpFailed",
     "InputRefused",
     "KillSwitchEngaged",
     "ModelAccessDenied",
@@ -40,6 +43,7 @@ __all__ = [
     "PriceUnknown",
     "ProviderFailed",
     "Refusal",
+    "RequestRefused",
     "SessionNotActive",
     "SupervisorError",
 ]

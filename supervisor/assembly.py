@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import msgspec
+
+from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
+from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
+from supervisor.hands.rules import HttpRules
+from supervisor.host_rules import parse_host_rule, parse_network
+from supervisor.identity import Identity
 from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
@@ -164,7 +171,22 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        identity=Identity(**msgspec.structs.asdict(section.identity)),
+        http=_http_rules(name, section.http),
         queue=section.queue or "",
+    )
+
+
+def _http_rules(worker: str, section: WorkerHttpSection) -> HttpRules:
+    bounds = msgspec.structs.asdict(section)
+    return HttpRules(
+        **bounds
+        | {
+            "worker": worker,
+            "user_agent": section.user_agent or f"acp-supervisor/{__version__}",
+            "allow": tuple(parse_host_rule(text) for text in section.allow),
+            "private": tuple(parse_network(text) for text in section.private),
+        }
     )
 
 

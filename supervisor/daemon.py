@@ -118,9 +118,14 @@ class Daemon:
             loaded=lambda: self._loaded,
             peers=self._peers,
             metrics=self.metrics,
+            vitals=self._vitals,
             workforce=self._workforce,
         )
-        self.kill_watch.follow(self._upkeep.look_at_what_others_did)
+        self.kill_watch.follow(self._upkeep.follow_others)
+        self._build_watchers(loaded)
+
+    def _build_watchers(self, loaded: Loaded) -> None:
+        section = loaded.config.supervisor
         self.telemetry = Telemetry(
             database=self._database,
             clock=self._clock,
@@ -229,8 +234,14 @@ class Daemon:
 
     async def _begin(self, plans: list[WorkerPlan]) -> None:
         self.process_watch.start()
-        lines, jobs = EventLines(self._log), self._upkeep.job_watch
-        for listener in (self.metrics.follow, self._vitals.follow, lines, jobs.follow):
+        upkeep, metrics, vitals = self._upkeep, self.metrics, self._vitals
+        for listener in (
+            metrics.follow,
+            vitals.follow,
+            EventLines(self._log),
+            upkeep.alerts.follow,
+            upkeep.job_watch.follow,
+        ):
             self._database.listen(listener)
         path, names = self._heartbeat_file, [plan.name for plan in plans]
         await self._database.read(check_not_behind, read_witness(path), path)
@@ -250,6 +261,7 @@ class Daemon:
         self._supervision = supervision
         tasks.start_soon(self._obey_signals, tasks, supervision)
         heartbeat = self._heartbeat(tasks)
+        self._upkeep.watch(heartbeat)
         server = serve(self._answers(heartbeat), self._loaded, listening)
         supervision.start(self._child("http", server.run_until_stopped, server.stop))
         supervision.start(self._child("kill-watch", self.kill_watch.run))
@@ -383,6 +395,7 @@ class Daemon:
         self._loaded = loaded
         self.kernel.models, self.kernel.policy = models, policy
         self._vitals.expect({name: plan.tick_timeout_s for name, plan in plans.items()})
+        self._upkeep.alerts.reconfigure()
         await self._workforce.replace(supervision, plans)
         self._log.info("reloaded", changes=changes)
 

@@ -116,6 +116,23 @@ class ProviderFailed(SupervisorError):
         self.retry_after_s = retry_after_s
 
 
+class HttpFailed(SupervisorError):
+    """A request of `ctx.http` had no whole answer within its bounds.
+
+    `reason` is one word: timeout, too_large, unreachable, rate_limited, redirects, broken.
+    `retry_after_s` is for how long the host asked not to be called, or None.
+    """
+
+    code = "http_failed"
+
+    def __init__(
+        self, *, subject: str, reason: str, what: str, fix: str, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(subject=subject, what=what, fix=fix)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
 class Refusal(SupervisorError):
     """An expected no of a gate: a value inside the daemon, raised only into a worker's code."""
 
@@ -227,6 +244,19 @@ class InputRefused(Refusal):
     """A call's input can't be bounded or is above its bound, so that it was not sent."""
 
     code = "input_refused"
+
+
+class RequestRefused(Refusal):
+    """A request of `ctx.http` may not be sent by the worker's rules, so that it was not.
+
+    `reason` is one word: scheme, host, address, robots, count.
+    """
+
+    code = "request_refused"
+
+    def __init__(self, *, subject: str, reason: str, what: str, fix: str) -> None:
+        super().__init__(subject=subject, what=what, fix=fix)
+        self.reason = reason
 
 
 class ApprovalRequired(Refusal):

@@ -38,6 +38,7 @@ _LEVELS: dict[str, int] = {
     "breaker_opened": logging.ERROR,
     "worker_failed": logging.ERROR,
     "drill_failed": logging.ERROR,
+    "session_stuck": logging.ERROR,
     "memory_exceeded": logging.ERROR,
     "risk_assessed": logging.DEBUG,
     "proposal_made": logging.DEBUG,
@@ -55,6 +56,9 @@ _LEVELS: dict[str, int] = {
     "job_dead_lettered": logging.ERROR,
     "job_completion_refused": logging.WARNING,
     "lease_expired": logging.WARNING,
+    "http_requested": logging.DEBUG,
+    "http_ended": logging.DEBUG,
+    "guardrail_tool": logging.WARNING,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

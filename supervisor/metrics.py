@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from supervisor.events import kinds
+from supervisor.events import hands_kinds, kinds
 from supervisor.events.log import Recorded
 from supervisor.governance.breakers import BreakerState
 from supervisor.money import to_usd
@@ -79,6 +79,9 @@ class Metrics:
         self.approvals_pending = gauge("approvals_pending", "Tickets that wait for a person.")
         self.approval_oldest_age = gauge(
             "approval_oldest_age_seconds", "How long the oldest of them has waited, 0 for none."
+        )
+        self.alerts_undelivered = gauge(
+            "alerts_undelivered", "Messages that their channels have not taken yet."
         )
         self.loop_lag = gauge("loop_lag_seconds", "The event loop's worst delay of a minute.")
         self.wal = gauge("wal_bytes", "Bytes of the store's write-ahead log.")
@@ -156,7 +159,7 @@ class Metrics:
             case kinds.CycleCompleted():
                 self._ticks(event.worker, event.outcome).inc()
                 self._tick_duration(event.worker).observe(event.duration_s)
-            case kinds.CallRefused():
+            case kinds.CallRefused() | hands_kinds.GuardrailTool():
                 self._refusals(event.worker, event.code).inc()
             case kinds.CycleSkipped():
                 self._ticks(event.worker, "skipped").inc()

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from supervisor.alerts.record import Undelivered, undelivered
 from supervisor.clock import from_us
 from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breakers import Breaker
@@ -33,6 +34,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     drills: Mapping[str, int]
     approvals: Backlog
     jobs: Sequence[QueueCount]
+    undelivered: Undelivered
     now: datetime
 
 
@@ -48,6 +50,7 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         drills=last_passes(tx),
         approvals=read_backlog(tx),
         jobs=queue_counts(tx),
+        undelivered=undelivered(tx),
         now=now,
     )
 
@@ -61,6 +64,7 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     kinds = [latch.scope.partition(":")[0] for latch in gauges.latches]
     for kind in ("system", "worker", "session"):
         metrics.kill_engaged.labels(kind).set(kinds.count(kind))
+    metrics.alerts_undelivered.set(gauges.undelivered.count)
     metrics.approvals_pending.set(gauges.approvals.pending)
     metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
     metrics.show_jobs((one.queue, one.state, one.jobs) for one in gauges.jobs)

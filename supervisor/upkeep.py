@@ -1,20 +1,26 @@
-"""The duties that come round: recovery, the approvals' sweep, drills, and the queues' watch."""
+"""The duties that come round: recovery, stuck ticks, the sweep, drills, alerts, queues."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import msgspec
 
+from supervisor.alert_assembly import build_channels, build_settings
+from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
 from supervisor.assembly import build_canary
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
+from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.job_watch import JobWatch
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.stuck_watch import StuckWatch
+from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
+from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
@@ -33,14 +39,28 @@ class Upkeep:
         loaded: Callable[[], Loaded],
         peers: Peers,
         metrics: Metrics,
+        vitals: Vitals,
         workforce: Workforce,
     ) -> None:
         self._kernel = kernel
         self._loaded = loaded
         self._peers = peers
         self._metrics = metrics
+        self._vitals = vitals
+        self._heartbeat: Heartbeat | None = None
+        rehearsal = SweepRehearsal(
+            kernel.database, kernel.clock, boot_id=kernel.boot_id, timezone=loaded().timezone
+        )
         self.approvals = ApprovalSweep(
-            kernel.database, kernel.clock, kernel.log, loaded, workforce.call
+            kernel.database, kernel.clock, kernel.log, loaded, workforce.call, rehearsal.once
+        )
+        self._stuck = StuckWatch(
+            kernel.database,
+            kernel.in_flight,
+            kernel.clock,
+            kernel.log,
+            stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
+            on_stuck=lambda: metrics.show_recovery(stuck=1),
         )
         self.job_watch = JobWatch(
             kernel.database,
@@ -50,14 +70,28 @@ class Upkeep:
             arrive=workforce.arrive,
         )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
+        self.alerts = Alerts(
+            database=kernel.database,
+            clock=kernel.clock,
+            log=kernel.log,
+            configured=Configured(
+                settings=lambda: build_settings(loaded()), channels=lambda: build_channels(loaded())
+            ),
+            watched=Watched(
+                stuck=vitals.stuck, degradations=self._degradations, workers=self._workers
+            ),
+            chance=kernel.chance,
+        )
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
         return {
             "recovery": self._recover_on_schedule,
+            "stuck-ticks": self._stuck.run,
             "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
+            "alerts": self.alerts.run,
             "jobs": self.job_watch.run,
         }
 
@@ -65,10 +99,24 @@ class Upkeep:
         """Look at once whether a ticket was decided: another process has committed."""
         self.approvals.look()
 
-    def look_at_what_others_did(self) -> None:
-        """Look at once for drills and jobs: another process has committed."""
+    def follow_others(self) -> None:
+        """Look at once for drills, facts and jobs: others have committed."""
         self._rehearsals.canary.wake()
+        self.alerts.look_soon()
         self.job_watch.look()
+
+    def watch(self, heartbeat: Heartbeat) -> None:
+        """Let alerts know of what the heartbeat notices."""
+        self._heartbeat = heartbeat
+
+    def _degradations(self) -> Sequence[str]:
+        return self._heartbeat.degradations() if self._heartbeat else ()
+
+    def _workers(self) -> Mapping[str, WorkerNews]:
+        return {
+            name: WorkerNews(life=one.life, outcome=one.outcome, progress_at=one.last_progress_at)
+            for name, one in self._vitals.workers.items()
+        }
 
     async def recover(self) -> None:
         """Close what dead lives left behind.

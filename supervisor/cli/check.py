@@ -14,6 +14,7 @@ from supervisor.cli.store import opened, store_exists
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, WorkerSection
 from supervisor.errors import SupervisorError
+from supervisor.money import limit_micro_usd, usd_text
 from supervisor.storage.open import store_name
 from supervisor.worker.loading import load_function
 from supervisor.worker.models import Models
@@ -79,6 +80,7 @@ async def _check(loaded: Loaded) -> list[Checked]:
     except SupervisorError as error:
         checked.append(Checked(what="providers", name="", found="", problem=error))
         return checked
+    checked.append(_session(loaded))
     checked.extend(_check_policy(loaded))
     try:
         for name, section in loaded.config.worker.items():
@@ -88,6 +90,24 @@ async def _check(loaded: Loaded) -> list[Checked]:
     checked.append(_check_function(loaded, "canary", loaded.config.drills.canary, what="drill"))
     checked.append(await _check_store(loaded))
     return checked
+
+
+def _session(loaded: Loaded) -> Checked:
+    """Return what [session] comes to, its horizon's values included."""
+    session = loaded.config.session
+    cost = usd_text(limit_micro_usd(session.max_cost_usd))
+    found = (
+        f"window {session.window}, at most {cost} and {session.max_actions} actions in each,"
+        f" a checkpoint every {session.checkpoint_every} ticks"
+    )
+    name = f"horizon {session.horizon}" if session.horizon else "no horizon"
+    return Checked(what="session", name=name, found=found)
+
+
+def _schedule(section: WorkerSection) -> str:
+    if section.every_s is not None:
+        return f"every {section.every_s:g} s"
+    return f"cron {section.cron}"
 
 
 def _check_policy(loaded: Loaded) -> Iterator[Checked]:
@@ -107,7 +127,8 @@ def _check_policy(loaded: Loaded) -> Iterator[Checked]:
 def _check_worker(
     loaded: Loaded, name: str, section: WorkerSection, models: Models
 ) -> Iterator[Checked]:
-    yield _check_function(loaded, name, section.run, what="worker")
+    checked = _check_function(loaded, name, section.run, what="worker")
+    yield msgspec.structs.replace(checked, found=f"{section.run}, {_schedule(section)}")
     if not section.model:
         return
     checked = Checked(what="model", name=name, found=section.model)

@@ -33,9 +33,13 @@ COMMANDS = {
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
+    "scorecard": Entry(
+        "scorecard", "approvals, denials, budgets, ticks, cost by session, day or horizon"
+    ),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "jobs": Entry("jobs", "lists, shows, enqueues, retries, cancels and resolves queued work"),
     "dead": Entry("jobs", "lists, shows, requeues and discards jobs that failed for good"),
+    "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

@@ -42,6 +42,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.epilog = (
         "kill      kills a canary of the running daemon in flight and measures how long it takes\n"
+        "approvals has the daemon's sweep clear a backlog of overdue scratch tickets in its time\n"
         "restore   backs up, restores into a scratch store, audits it, compares every balance\n"
         "Exit 0 passed, 1 failed. The verdict is an event: drill_passed or drill_failed."
     )

@@ -12,6 +12,7 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table, print_wrapped
 from supervisor.cli.parser import Parser, did_you_mean, seconds, whole_number
+from supervisor.cli.totals import print_totals
 from supervisor.config import NothingMissing, config_path, load
 from supervisor.errors import UsageError
 from supervisor.money import usd_text
@@ -134,26 +135,15 @@ def _print_card(card: Scorecard) -> None:
     print(f"{card.days:g} days from {card.began_at} to {card.ended_at}, seed {card.seed}")
     for note in card.notes:
         print_wrapped(f"note: {note}")
-    _print_counts("ticks", card.ticks)
-    _print_counts("refusals", card.refusals)
-    _print_counts("holds", card.holds)
-    print_wrapped(
-        f"daemons: {card.lives} lives, {card.recovered_ticks} ticks recovered, {card.kills} kills,"
-        f" {card.rotations} rotations, {card.worker_crashes} crashes of workers,"
-        f" {card.workers_failed} given up on"
-    )
-    _print_counts("faults", card.faults)
+    print_totals(card)
+    faults = ", ".join(f"{count} {name}" for name, count in card.faults.items())
+    print_wrapped(f"faults: {faults or 'none'}")
     rows = [
         (day.day, *map(usd_text, (day.settled, day.billed, day.limit, day.overrun, day.slack)))
         for day in card.spend
     ]
     if rows:
         print_table(("DAY", "LEDGER>", "BILLED>", "CAP>", "OVERRUN>", "PROVIDER'S FAULT>"), rows)
-
-
-def _print_counts(title: str, counts: dict[str, int]) -> None:
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    print_wrapped(f"{title}: {told or 'none'}")
 
 
 def _print_line(card: Scorecard) -> None:

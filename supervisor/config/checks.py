@@ -10,7 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from supervisor.config.explain import did_you_mean
+from supervisor.config.alert_checks import check_alerts
+from supervisor.config.budget_checks import check_budgets, check_identity, check_model
+from supervisor.config.hands_checks import check_http
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -23,8 +25,6 @@ from supervisor.windows import parse_window, span_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _RUN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_SCOPE = re.compile(r"system|(worker|model):\S{1,128}")
-_LATER_SCOPE = re.compile(r"(org|user|conversation):.*")
 _POSTGRES = re.compile(r"postgres(ql)?://")
 # Up to the last @: a password may hold one, or a slash, that nobody has encoded.
 _PASSWORD = re.compile(r"(?<=://).*(?=@)|(?<=password=)[^&]*")
@@ -48,9 +48,10 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.ping(config.supervisor.heartbeat_ping_url)
     check.blocks(config.supervisor)
     check.listen(config, environment)
-    check.budgets(config)
+    check_budgets(config, check.fail)
     check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
+    check_alerts(config.alerts, environment, check.fail, check.url)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
     for name, worker in config.worker.items():
@@ -106,7 +107,7 @@ class _Checker:
 
     def ping(self, url: str) -> None:
         if url:
-            self._url("supervisor.heartbeat_ping_url", url)
+            self.url("supervisor.heartbeat_ping_url", url)
 
     def blocks(self, section: SupervisorSection) -> None:
         warn_s, abort_s = section.loop_block_warn_s, section.loop_block_abort_s
@@ -116,7 +117,7 @@ class _Checker:
                 "supervisor.loop_block_abort_s", abort_s, "comes before the warning", fix
             )
 
-    def _url(self, key: str, url: str) -> None:
+    def url(self, key: str, url: str) -> None:
         fix = "write http:// or https://, a host, and a port if need be, such as http://host:8080/"
         self._try(key, url, _http_url, fix)
 
@@ -131,47 +132,15 @@ class _Checker:
             what = "answers beyond this machine, which needs a token"
             raise self._fail("http.listen", listen, what, fix)
 
-    def budgets(self, config: Config) -> None:
-        seen: set[tuple[str, str, str]] = set()
-        for number, budget in enumerate(config.budget):
-            key = f"budget[{number}]"
-            self._scope(f"{key}.scope", budget.scope, config)
-            units = [
-                name
-                for name in ("max_cost_usd", "max_tokens", "max_actions")
-                if getattr(budget, name) is not None
-            ]
-            if not units:
-                fix = "add max_cost_usd, max_tokens or max_actions"
-                raise self._fail(key, budget.scope, "limits nothing", fix)
-            for unit in units:
-                if (budget.scope, budget.period, unit) in seen:
-                    fix = "keep one limit for each scope, period and unit"
-                    raise self._fail(f"{key}.{unit}", budget.scope, "is limited twice", fix)
-                seen.add((budget.scope, budget.period, unit))
-        if ("system", "day", "max_cost_usd") in seen:
-            fix = "set [spend] daily_cap_usd instead: it is that account"
-            raise self._fail("budget", "system", "limits the system's day again", fix)
-
-    def _scope(self, key: str, scope: str, config: Config) -> None:
-        if _LATER_SCOPE.fullmatch(scope):
-            fix = 'use "system", "worker:NAME" or "model:PROVIDER/MODEL"'
-            raise self._fail(key, scope, "needs identities, which this version lacks", fix)
-        if not _SCOPE.fullmatch(scope):
-            fix = 'use "system", "worker:NAME" or "model:PROVIDER/MODEL"'
-            raise self._fail(key, scope, "is not a scope", fix)
-        kind, _, name = scope.partition(":")
-        # A budget of what is not there would limit nothing, in silence.
-        if kind == "worker" and name not in config.worker:
-            fix = did_you_mean(name, config.worker)
-            raise self._fail(key, scope, "names no worker of this config", fix)
-        if kind == "model":
-            self._model(key, scope, name, config)
-
     def drills(self, config: Config) -> None:
         drills = config.drills
         fix = 'write a span such as "7d", or a cron expression such as "0 9 * * 1"'
-        for key, schedule in (("drills.kill", drills.kill), ("drills.restore", drills.restore)):
+        schedules = {
+            "drills.kill": drills.kill,
+            "drills.approvals": drills.approvals,
+            "drills.restore": drills.restore,
+        }
+        for key, schedule in schedules.items():
             if schedule and span_of(schedule) is None:
                 self._try(key, schedule, _cron, fix)
         if drills.restore and config.supervisor.database.startswith("postgres"):
@@ -190,7 +159,7 @@ class _Checker:
             fix = 'add api_key_env = "ANTHROPIC_API_KEY"'
             raise self._fail(f"{key}.api_key_env", "", "is missing", fix)
         if provider.base_url:
-            self._url(f"{key}.base_url", provider.base_url)
+            self.url(f"{key}.base_url", provider.base_url)
         if provider.script and provider.kind != "scripted":
             fix = 'a script belongs to kind = "scripted"'
             raise self._fail(f"{key}.script", "...", f"is not for kind {provider.kind!r}", fix)
@@ -202,7 +171,8 @@ class _Checker:
             raise self._fail(f"{key}.run", worker.run, "names no function", fix)
         found = {"every_s": worker.every_s, "cron": worker.cron, "queue": worker.queue}
         if sum(value is not None for value in found.values()) != 1:
-            fix = 'write either every_s = 900.0 or cron = "0 6 * * *" or queue = "name"'
+            ways = 'every_s = 900.0 or cron = "0 6 * * *" or queue = "name"'
+            fix = f"write either {ways}, or a [session] horizon"
             raise self._fail(key, found, "has no single schedule", fix)
         if worker.queue is not None and not _NAME.fullmatch(worker.queue):
             fix = "use letters, digits and . _ -, at most 64"
@@ -214,7 +184,9 @@ class _Checker:
         if worker.window is not None:
             self.window(f"{key}.window", worker.window)
         if worker.model is not None:
-            self._model(f"{key}.model", worker.model, worker.model, config)
+            check_model(f"{key}.model", worker.model, worker.model, config, self.fail)
+        check_identity(f"{key}.identity", worker.identity, self.fail)
+        check_http(f"{key}.http", worker.http, self.fail)
 
     def _named(self, key: str, name: str) -> None:
         if name == _CANARY and key.startswith("worker."):
@@ -223,16 +195,6 @@ class _Checker:
         if not _NAME.fullmatch(name) or name == _SYSTEM:
             fix = f"use letters, digits and . _ -, at most 64, and not {_SYSTEM!r}"
             raise self._fail(key, name, "is not a usable name", fix)
-
-    def _model(self, key: str, value: str, model: str, config: Config) -> None:
-        provider, _, rest = model.partition("/")
-        if not rest:
-            known = ", ".join(sorted(config.providers)) or "none yet"
-            fix = f"write PROVIDER/MODEL; [providers.*] has: {known}"
-            raise self._fail(key, value, "names no model", fix)
-        if provider not in config.providers:
-            fix = did_you_mean(provider, config.providers)
-            raise self._fail(key, value, "names no provider of this config", fix)
 
     def key(
         self, key: str, worker: WorkerSection, config: Config, environment: Mapping[str, str]

@@ -24,12 +24,14 @@ from supervisor.config.sections import (
     Config,
     DrillsSection,
     HttpSection,
+    IdentitySection,
     LogSection,
     PriceTable,
     ProviderSection,
     SessionSection,
     SpendSection,
     SupervisorSection,
+    WorkerHttpSection,
     WorkerSection,
 )
 from supervisor.errors import ConfigError
@@ -52,6 +54,11 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "policy.session_risk": SessionRiskSection,
     "policy.action": ActionSection,
     "policy.evaluator": EvaluatorSection,
+}
+#: Tables inside a worker's.
+_OF_WORKER: dict[str, type[msgspec.Struct]] = {
+    "http": WorkerHttpSection,
+    "identity": IdentitySection,
 }
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")
@@ -128,6 +135,9 @@ def _section(under: str, place: str) -> type[msgspec.Struct]:
     """Return the section that the table at `place`, below `under`, is of."""
     if place == ".price":
         return PriceTable
+    inside = re.split(r"[.\[]", place.lstrip("."))[0]
+    if under.startswith("worker.") and inside in _OF_WORKER:
+        return _OF_WORKER[inside]
     names = re.split(r"[.\[]", f"{under}{place}".lstrip("."))
     for length in range(len(names), 0, -1):
         section = _SECTIONS.get(".".join(names[:length]))

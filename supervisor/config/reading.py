@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from supervisor.config.alert_sections import ChannelSection
 from supervisor.config.checks import check_values
 from supervisor.config.explain import explain
+from supervisor.config.horizons import with_horizon
 from supervisor.config.policy_sections import ActionSection, EvaluatorSection
 from supervisor.config.sections import Config, ProviderSection, WorkerSection
 from supervisor.errors import ConfigError
@@ -56,7 +58,7 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
     Raises:
         ConfigError: with the path of the bad key, its value, and the cure.
     """
-    raw = _read_toml(path)
+    raw = with_horizon(_read_toml(path))
     # One table at a time first: msgspec does not say which key of a mapping it stands at.
     policy = raw.get("policy")
     mappings: tuple[tuple[str, object, type[msgspec.Struct]], ...] = (
@@ -64,13 +66,18 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
         ("worker", raw.get("worker"), WorkerSection),
         ("policy.action", _table(policy, "action"), ActionSection),
         ("policy.evaluator", _table(policy, "evaluator"), EvaluatorSection),
+        ("alerts.channel", _table(raw.get("alerts"), "channel"), ChannelSection),
     )
     for section, tables, kind in mappings:
         for name, table in tables.items() if isinstance(tables, dict) else ():
             _convert(table, kind, path, under=f"{section}.{name}")
     config = _convert(raw, Config, path)
     check_values(config, path, environment)
-    names = [config.http.token_env, *(p.api_key_env for p in config.providers.values())]
+    names = [
+        config.http.token_env,
+        *(provider.api_key_env for provider in config.providers.values()),
+        *(channel.url_env for channel in config.alerts.channel.values()),
+    ]
     secrets = {name: environment[name] for name in names if name and environment.get(name)}
     return Loaded(config=config, path=path, secrets=secrets)
 

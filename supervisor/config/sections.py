@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.policy_sections import PolicySection
@@ -22,6 +23,7 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
     kill_latency_s: Seconds = 1.0
     heartbeat_s: Annotated[float, Meta(gt=0, le=5)] = 5.0
     heartbeat_ping_url: str = ""
+    stuck_after_s: Seconds = 900.0
     loop_block_warn_s: Seconds = 1.0
     loop_block_abort_s: Seconds = 20.0
     rss_max_mb: Positive = 768
@@ -33,8 +35,9 @@ class SupervisorSection(_Section, frozen=True, kw_only=True):
 
 
 class SessionSection(_Section, frozen=True, kw_only=True):
-    """[session]: every worker's governance window."""
+    """[session]: every worker's governance window; `horizon` presets the rest (horizons.py)."""
 
+    horizon: Literal["hour", "day", "week", "month"] | None = None
     window: str = "hourly"
     max_cost_usd: Usd = 0.50
     max_actions: Count = 500
@@ -113,6 +116,32 @@ class JobsSection(_Section, frozen=True, kw_only=True):
     payload_max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
 
 
+class IdentitySection(_Section, frozen=True, kw_only=True):
+    """`identity`: on whose behalf calls are made; what is left out is not said."""
+
+    org: str | None = None
+    team: str | None = None
+    user: str | None = None
+
+
+class WorkerHttpSection(_Section, frozen=True, kw_only=True):
+    """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
+
+    allow: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+    robots: bool = True
+    user_agent: str = ""
+    host_every_s: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
+    connect_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 30.0
+    total_timeout_s: Seconds = 60.0
+    body_max_bytes: Positive = 10_000_000
+    redirects_max: Annotated[int, Meta(ge=0, le=50)] = 5
+    attempts_max: Annotated[int, Meta(ge=1, le=20)] = 3
+    retry_after_max_s: Seconds = 60.0
+    requests_max: Positive = 1_000
+
+
 class WorkerSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME]: a coroutine function, and when it ticks."""
 
@@ -125,13 +154,16 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
+    http: WorkerHttpSection = WorkerHttpSection()
 
 
 class DrillsSection(_Section, frozen=True, kw_only=True):
     """[drills]: which rehearsals the daemon holds by itself, and what it kills in them."""
 
     kill: str = ""
+    approvals: str = ""
     restore: str = ""
     canary: str = "supervisor.agents.canary:run"
 
@@ -150,3 +182,4 @@ class Config(_Section, frozen=True, kw_only=True):
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
     jobs: JobsSection = JobsSection()
+    alerts: AlertsSection = AlertsSection()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
+    alert_kinds,
     approval_kinds,
+    hands_kinds,
     job_kinds,
     upkeep_kinds,
 )
@@ -313,6 +315,18 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
     cost: int
     tokens: int
     actions: int
+    org: str = ""
+    team: str = ""
+    user: str = ""
+    conversation: str = ""
+
+
+class HoldJoined(Event, frozen=True, kw_only=True):
+    """A hold that was placed before also counts on an account whose limit came later."""
+
+    kind = "hold_joined"
+    hold: str
+    account: str
 
 
 class HoldSettled(Event, frozen=True, kw_only=True):

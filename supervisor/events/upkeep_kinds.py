@@ -1,8 +1,18 @@
-"""The kinds of events of restores, drills, refused rollbacks and a clock that was put right."""
+"""The kinds of events of upkeep: stuck sessions, restores, drills, rollbacks, a clock put right."""
 
 from __future__ import annotations
 
 from supervisor.events.event import Event
+
+
+class SessionStuck(Event, frozen=True, kw_only=True):
+    """A session had no event for `idle_s` while its tick ran: the tick is cancelled."""
+
+    kind = "session_stuck"
+    worker: str
+    tick: int
+    idle_s: float
+    stuck_after_s: float
 
 
 class RollbackRequested(Event, frozen=True, kw_only=True):

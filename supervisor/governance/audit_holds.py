@@ -37,6 +37,10 @@ class _Hold(msgspec.Struct, frozen=True, kw_only=True):
     cost_settled: int = 0
     tokens_settled: int = 0
     actions_settled: int = 0
+    org: str = ""
+    team: str = ""
+    user_id: str = ""
+    conversation: str = ""
 
     @property
     def accounts(self) -> tuple[tuple[str, Unit], ...]:
@@ -84,12 +88,14 @@ def _accounts(account_ids: str) -> tuple[tuple[str, Unit], ...]:
 class HoldAudit:
     """Replays every hold in the order of commits, and moves its money on `accounts`.
 
-    In memory are the holds that are open, and those that were forfeited and reconciled later.
+    In memory are the holds that are open, and those that were forfeited and changed later: put
+    right, or joined to an account.
     """
 
     #: The kinds of events that it is to be told of.
     FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
         kinds.HoldPlaced,
+        kinds.HoldJoined,
         kinds.HoldSettled,
         kinds.HoldForfeited,
         kinds.HoldReleased,
@@ -121,6 +127,8 @@ class HoldAudit:
         match event:
             case kinds.HoldPlaced():
                 self._place(row, event)
+            case kinds.HoldJoined():
+                self._join(row, event)
             case kinds.HoldSettled():
                 self._end(row, event.hold, HoldStatus.SETTLED, _amounts(event))
             case kinds.HoldForfeited():
@@ -144,9 +152,27 @@ class HoldAudit:
             cost_held=event.cost,
             tokens_held=event.tokens,
             actions_held=event.actions,
+            org=event.org,
+            team=event.team,
+            user_id=event.user,
+            conversation=event.conversation,
         )
         for account_id, unit in hold.accounts:
             self._accounts.move(row, account_id, held=hold.held.of(unit), settled=0)
+
+    def _join(self, row: EventRow, event: kinds.HoldJoined) -> None:
+        """Put a hold on one more account; a forfeited one is in what that was opened with."""
+        for holds in (self._open, self._forfeited):
+            hold = holds.get(event.hold)
+            if hold is None:
+                continue
+            account_ids = f"{hold.account_ids}\n{event.account}"
+            holds[event.hold] = msgspec.structs.replace(hold, account_ids=account_ids)
+            for account_id, unit in _accounts(event.account) if holds is self._open else ():
+                self._accounts.move(row, account_id, held=hold.held.of(unit), settled=0)
+            return
+        what = f"joins account {event.account} and can change no more"
+        self._findings.add(f"hold {event.hold}", what, row)
 
     def _end(self, row: EventRow, hold_id: str, status: HoldStatus, actual: Amounts) -> None:
         hold = self._open.pop(hold_id, None)
@@ -166,8 +192,9 @@ class HoldAudit:
         stored = self._stored(hold_id, row)
         if stored is None:
             return
-        if status is HoldStatus.FORFEITED and stored.status is HoldStatus.SETTLED:
-            # Reconciled since: its row is compared at the event that did it.
+        has_changed = (stored.status, stored.account_ids) != (status, ended.account_ids)
+        if status is HoldStatus.FORFEITED and has_changed:
+            # Put right or joined to an account since: its row is compared at the last such event.
             self._forfeited[hold_id] = ended
         else:
             self._compare(hold_id, ended, stored, row)
@@ -217,8 +244,10 @@ class HoldAudit:
             if stored is not None:
                 self._compare(hold_id, hold, stored, None)
                 self._check_in_flight(hold_id, stored)
-        for hold_id in self._forfeited:
-            self._findings.add(f"hold {hold_id}", "its row says settled, its events forfeited")
+        for hold_id, hold in self._forfeited.items():
+            stored = self._stored(hold_id, None)
+            if stored is not None:
+                self._compare(hold_id, hold, stored, None)
         counted = self._tx.row("audit.count_holds", _Number)
         if counted is not None and counted.number > self.holds:
             self._find_strays()

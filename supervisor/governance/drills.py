@@ -28,12 +28,17 @@ class Drill(StrEnum):
     """What can be rehearsed. Each has a runner in maintenance/drilling.py, a key in [drills]."""
 
     KILL = "kill"
+    APPROVALS = "approvals"
     RESTORE = "restore"
 
 
 #: A drill without a verdict after that long has died with whoever held it. A restore's copies and
 #: audit take as long as the store is large.
-_LOST_AFTER = {Drill.KILL: timedelta(minutes=1), Drill.RESTORE: timedelta(hours=1)}
+_LOST_AFTER = {
+    Drill.KILL: timedelta(minutes=1),
+    Drill.APPROVALS: timedelta(minutes=10),
+    Drill.RESTORE: timedelta(hours=1),
+}
 
 
 class DrillStatus(StrEnum):
@@ -102,7 +107,7 @@ def begin(tx: Transaction, drill: Drill, origin: Origin, timezone: ZoneInfo) -> 
         IllegalMove: one of its kind is under way, perhaps this one.
         CommandConflict: the command id was used for something else.
     """
-    was_asked = tx.row("rehearsals.by_id", DrillRecord, id=origin.command_id)
+    was_asked = find(tx, origin.command_id)
     command = BeginCommand(drill=drill)
     once(
         tx,
@@ -148,6 +153,11 @@ def _is_under_way(record: DrillRecord) -> IllegalMove:
 
 def _failed(record: DrillRecord, why: str) -> Verdict:
     return Verdict(drill=record.drill, id=record.id, passed=False, measured_s=0.0, what=why)
+
+
+def find(tx: Transaction, drill_id: str) -> DrillRecord | None:
+    """Return a drill by its id."""
+    return tx.row("rehearsals.by_id", DrillRecord, id=drill_id)
 
 
 def under_way(tx: Transaction, drill: Drill) -> list[DrillRecord]:

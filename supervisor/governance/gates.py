@@ -14,6 +14,7 @@ from supervisor.governance.breakers import Breaker, admits, find_breaker, worker
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
+from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budgets, Call, Unit
 from supervisor.ledger.holds import Account, find_spent
 from supervisor.ledger.ledger import refusal
@@ -109,11 +110,17 @@ def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
 
 
 def look_at_accounts(
-    tx: Transaction, situation: Situation, budgets: Budgets, *, model: str, is_free: bool
+    tx: Transaction,
+    situation: Situation,
+    budgets: Budgets,
+    *,
+    model: str,
+    identity: Identity,
+    is_free: bool,
 ) -> Situation:
     """Return the situation with the accounts that the worker's next call would be held on."""
     session_id = situation.session.id if situation.session else ""
-    call = Call(worker=situation.worker, session_id=session_id, model=model)
+    call = Call(worker=situation.worker, session_id=session_id, model=model, identity=identity)
     keys = budgets.accounts(call, situation.ledger_now)
     spent = find_spent(tx, [key.id for key in keys])
     return msgspec.structs.replace(situation, spent=spent, is_free=is_free)

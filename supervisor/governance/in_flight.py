@@ -12,17 +12,26 @@ from supervisor.governance.kill_switch import Latch, applying
 
 
 class Flight:
-    """One running tick; `killed_by` is set when a kill has cancelled it."""
+    """One running tick; `killed_by` is set when a kill has cancelled it.
+
+    `stuck_why` is set when it was cancelled because nothing happened in its session.
+    """
 
     def __init__(self, worker: str, session_id: str, scope: anyio.CancelScope) -> None:
         self.worker = worker
         self.session_id = session_id
         self.killed_by: KillSwitchEngaged | None = None
+        self.stuck_why = ""
         self._scope = scope
 
     def kill(self, refusal: KillSwitchEngaged) -> None:
         """Cancel the tick now."""
         self.killed_by = refusal
+        self._scope.cancel()
+
+    def give_up(self, why: str) -> None:
+        """Cancel the tick as stuck."""
+        self.stuck_why = why
         self._scope.cancel()
 
 
@@ -49,6 +58,10 @@ class InFlight:
     async def wait_for_one(self) -> None:
         """Wait until a tick runs."""
         await self._arrival.wait()
+
+    def running(self) -> list[Flight]:
+        """Return every running tick."""
+        return list(self._flights)
 
     def kill(self, latches: Sequence[Latch]) -> list[Flight]:
         """Cancel every tick that a latched kill reaches, and return those."""

@@ -156,7 +156,7 @@ def _carry(
         used = account.used + (0 if stored is None else stored.used)
         if raise_to(tx, journal, account, used, why=why):
             raised.append(account.id)
-    before = {(one.worker, one.model): one for one in used_since(tx, holds_since(facts))}
+    before = {one.whose: one for one in used_since(tx, holds_since(facts))}
     if not kept.is_descendant:
         before = {}
     missing = [one for one in (_missing(one, before) for one in kept.used) if one is not None]
@@ -164,13 +164,12 @@ def _carry(
     return raised
 
 
-def _missing(one: Used, before: Mapping[tuple[str, str], Used]) -> Used | None:
-    known = before.get((one.worker, one.model))
+def _missing(one: Used, before: Mapping[tuple[str, ...], Used]) -> Used | None:
+    known = before.get(one.whose)
     if known is None:
-        known = Used(worker=one.worker, model=one.model, cost=0, tokens=0, actions=0)
-    missing = Used(
-        worker=one.worker,
-        model=one.model,
+        known = msgspec.structs.replace(one, cost=0, tokens=0, actions=0)
+    missing = msgspec.structs.replace(
+        one,
         cost=max(one.cost - known.cost, 0),
         tokens=max(one.tokens - known.tokens, 0),
         actions=max(one.actions - known.actions, 0),

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import to_us
+from supervisor.identity import NOBODY, Identity
 from supervisor.ledger.periods import Period, period_end, period_key
+from supervisor.ledger.scopes import SESSION, is_template, is_under, scope_for
 
 #: Every period begins at a quarter of an hour of UTC, as every timezone's offset is one.
 QUARTER_S = 900
@@ -46,7 +48,9 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """A limit from the config: what it is on, for how long, in which unit.
 
-    `scope` is `system`, `worker:NAME`, `model:NAME`, or `session` for each session's own.
+    `scope` is `system`, `session` for each session's own, or a kind with a name: `worker:`,
+    `model:`, `conversation:`, `org:`, `team:`, `user:`, of which the last three can be joined by
+    commas. The name `*` is each one's own.
     """
 
     scope: str
@@ -61,6 +65,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     session_id: str
     model: str
+    identity: Identity = NOBODY
+    conversation: str = ""
 
 
 class AccountKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,17 +104,21 @@ class Budgets:
         return keys
 
     def _keys(self, call: Call, moment: datetime) -> list[AccountKey]:
-        scopes = {"system", f"worker:{call.worker}", f"model:{call.model}", "session"}
-        keys = [
-            self._key(budget, call, moment) for budget in self._budgets if budget.scope in scopes
-        ]
-        return sorted(keys, key=lambda key: key.id)
+        keys: dict[str, AccountKey] = {}
+        for budget in self._budgets:
+            scope = scope_for(budget.scope, call)
+            if scope is None:
+                continue
+            key = self._key(budget, scope, call.session_id, moment)
+            # Where two limits are on one account, both must pass: so the lower one.
+            if key.id not in keys or key.limit_amount < keys[key.id].limit_amount:
+                keys[key.id] = key
+        return [keys[name] for name in sorted(keys)]
 
-    def _key(self, budget: Budget, call: Call, moment: datetime) -> AccountKey:
-        key = period_key(budget.period, moment, timezone=self.timezone, session_id=call.session_id)
-        is_session = budget.scope == "session"
-        scope = f"session:{call.session_id}" if is_session else budget.scope
-        middle = "" if is_session else f"/{budget.period}/{key}"
+    def _key(self, budget: Budget, scope: str, session_id: str, moment: datetime) -> AccountKey:
+        key = period_key(budget.period, moment, timezone=self.timezone, session_id=session_id)
+        is_sessions_own = (budget.scope, budget.period) == (SESSION, Period.SESSION)
+        middle = "" if is_sessions_own else f"/{budget.period}/{key}"
         resets_at = period_end(budget.period, moment, timezone=self.timezone)
         return AccountKey(
             id=f"{scope}{middle}/{budget.unit}",
@@ -122,11 +132,10 @@ class Budgets:
 
     def standing(self, moment: datetime) -> list[AccountKey]:
         """Return the accounts at `moment` that are of no session, ordered by id."""
-        nobody = Call(worker="", session_id="", model="")
         keys = [
-            self._key(budget, nobody, moment)
+            self._key(budget, budget.scope, "", moment)
             for budget in self._budgets
-            if budget.scope != "session" and budget.period is not Period.SESSION
+            if not is_template(budget.scope) and budget.period is not Period.SESSION
         ]
         return sorted(keys, key=lambda key: key.id)
 
@@ -134,12 +143,13 @@ class Budgets:
         """Return the account that is the spend cap: the whole daemon's, for one day."""
         cap = self.budget_of("system", Period.DAY, Unit.MICRO_USD)
         assert cap is not None, "a config without a daily cap is refused"
-        return self._key(cap, Call(worker="", session_id="", model=""), moment)
+        return self._key(cap, cap.scope, "", moment)
 
     def budget_of(self, scope: str, period: str, unit: Unit) -> Budget | None:
         """Return the limit that an account with this scope, period and unit stands under."""
-        template = "session" if scope.startswith("session:") else scope
-        for budget in self._budgets:
-            if (budget.scope, budget.period, budget.unit) == (template, period, unit):
-                return budget
-        return None
+        found = [
+            budget
+            for budget in self._budgets
+            if (budget.period, budget.unit) == (period, unit) and is_under(scope, budget.scope)
+        ]
+        return min(found, key=lambda budget: budget.limit_amount, default=None)

@@ -37,13 +37,26 @@ class RunningAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker has used of a model, in every unit."""
+    """What a worker has used of a model on somebody's behalf, in every unit."""
 
     worker: str
     model: str
     cost: int
     tokens: int
     actions: int
+    org: str = ""
+    team: str = ""
+    user_id: str = ""
+    conversation: str = ""
+
+    @property
+    def whose(self) -> tuple[str, ...]:
+        """Worker, model and on whose behalf: what tells it from the others."""
+        return (self.worker, self.model, self.org, self.team, self.user_id, self.conversation)
+
+
+class _Turned(msgspec.Struct, frozen=True):
+    id: str
 
 
 def running_accounts(tx: Transaction, now_us: int) -> list[RunningAccount]:
@@ -52,8 +65,8 @@ def running_accounts(tx: Transaction, now_us: int) -> list[RunningAccount]:
 
 
 def used_since(tx: Transaction, since_us: int) -> list[Used]:
-    """Return what each worker has used of each model since a moment."""
-    return tx.rows("restore.used_by_worker_and_model", Used, since=since_us)
+    """Return what each worker has used of each model since a moment, on whose behalf."""
+    return tx.rows("restore.used_by_each", Used, since=since_us)
 
 
 def raise_to(
@@ -94,6 +107,7 @@ def _open(tx: Transaction, journal: Journal, account: RunningAccount, used: int)
         unit=account.unit,
         limit_amount=account.limit_amount,
         settled=used,
+        held=0,
         overrun=max(used - account.limit_amount, 0),
         now=to_us(journal.origin.at),
         resets_at=account.resets_at,
@@ -121,7 +135,7 @@ def carry_holds(
     They move no account: `raise_to` has counted them there already.
     """
     for one in used:
-        hold_id = f"{journal.origin.command_id}/{one.worker}/{one.model}"
+        hold_id = "/".join([journal.origin.command_id, *filter(None, one.whose)])
         amounts = {"cost": one.cost, "tokens": one.tokens, "actions": one.actions}
         tx.run(
             "ledger.place_hold",
@@ -137,9 +151,14 @@ def carry_holds(
             cost_held=one.cost,
             tokens_held=one.tokens,
             actions_held=one.actions,
+            org=one.org,
+            team=one.team,
+            user_id=one.user_id,
+            conversation=one.conversation,
         )
-        tx.run(
+        turned = tx.row(
             "ledger.turn_hold",
+            _Turned,
             id=hold_id,
             before=HoldStatus.OPEN,
             status=HoldStatus.SETTLED,
@@ -147,7 +166,20 @@ def carry_holds(
             why=why,
             **amounts,
         )
+        assert turned is not None, f"hold {hold_id} was open a moment ago, in this transaction"
         journal.add(
-            kinds.HoldPlaced(hold=hold_id, model=one.model, what=why, accounts=(), **amounts)
+            kinds.HoldPlaced(
+                hold=hold_id,
+                model=one.model,
+                what=why,
+                accounts=(),
+                cost=one.cost,
+                tokens=one.tokens,
+                actions=one.actions,
+                org=one.org,
+                team=one.team,
+                user=one.user_id,
+                conversation=one.conversation,
+            )
         )
         journal.add(kinds.HoldSettled(hold=hold_id, model=one.model, **amounts))

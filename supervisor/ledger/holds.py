@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from supervisor.identity import NOBODY, Identity
 from supervisor.ledger.accounts import Amounts, Call, Unit
 from supervisor.storage.database import Transaction
 
@@ -66,14 +67,22 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     what: str
     amounts: Amounts
+    identity: Identity = NOBODY
+    conversation: str = ""
 
     @property
     def call(self) -> Call:
-        return Call(worker=self.worker, session_id=self.session_id, model=self.model)
+        return Call(
+            worker=self.worker,
+            session_id=self.session_id,
+            model=self.model,
+            identity=self.identity,
+            conversation=self.conversation,
+        )
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold as stored; amounts in micro-USD, tokens and actions."""
+    """A hold as stored; amounts in micro-USD, tokens and actions; who is not said is empty."""
 
     id: str
     boot_id: str
@@ -92,6 +101,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     tokens_settled: int
     actions_settled: int
     why: str
+    org: str = ""
+    team: str = ""
+    user_id: str = ""
+    conversation: str = ""
 
     @property
     def held(self) -> Amounts:

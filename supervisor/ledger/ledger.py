@@ -174,6 +174,10 @@ def _open_hold(request: HoldRequest, accounts: Sequence[AccountKey], moment: dat
         tokens_settled=0,
         actions_settled=0,
         why="",
+        org=request.identity.org or "",
+        team=request.identity.team or "",
+        user_id=request.identity.user or "",
+        conversation=request.conversation,
     )
 
 
@@ -193,6 +197,10 @@ def _keep(tx: Transaction, hold: Hold) -> bool:
         cost_held=hold.cost_held,
         tokens_held=hold.tokens_held,
         actions_held=hold.actions_held,
+        org=hold.org,
+        team=hold.team,
+        user_id=hold.user_id,
+        conversation=hold.conversation,
     )
     return kept == 1
 
@@ -206,12 +214,21 @@ def _placed(hold: Hold) -> kinds.HoldPlaced:
         cost=hold.cost_held,
         tokens=hold.tokens_held,
         actions=hold.actions_held,
+        org=hold.org,
+        team=hold.team,
+        user=hold.user_id,
+        conversation=hold.conversation,
     )
 
 
 def _same_hold(placed: Hold, request: HoldRequest) -> Hold:
     for field in ("worker", "session_id", "tick", "model", "what"):
         _same(placed.id, field, getattr(placed, field), getattr(request, field))
+    asked = request.identity
+    _same(placed.id, "org", placed.org, asked.org or "")
+    _same(placed.id, "team", placed.team, asked.team or "")
+    _same(placed.id, "user", placed.user_id, asked.user or "")
+    _same(placed.id, "conversation", placed.conversation, request.conversation)
     for field in ("cost", "tokens", "actions"):
         _same(placed.id, field, getattr(placed.held, field), getattr(request.amounts, field))
     return placed
@@ -301,9 +318,10 @@ def reconcile(tx: Transaction, journal: Journal, hold: Hold, cost: int) -> None:
     _same(hold.id, "end", stored.status.value, HoldStatus.FORFEITED.value)
     actual = msgspec.structs.replace(stored.settled, cost=cost)
     why = f"reconciled by {journal.origin.actor}"
-    _turn(tx, journal, stored, HoldStatus.SETTLED, actual, why=why)
+    turned = _turn(tx, journal, stored, HoldStatus.SETTLED, actual, why=why)
+    assert turned is not None, f"hold {hold.id} was forfeited a moment ago, in this transaction"
     difference = Amounts(cost=cost - stored.cost_settled)
-    _move(tx, journal, stored, held=Amounts(), settled=difference)
+    _move(tx, journal, turned, held=Amounts(), settled=difference)
     journal.add(kinds.HoldReconciled(hold=hold.id, cost_before=stored.cost_settled, cost=cost))
 
 
@@ -321,23 +339,31 @@ def _end(
     tx: Transaction, journal: Journal, hold: Hold, status: HoldStatus, actual: Amounts, *, why: str
 ) -> bool:
     """Move the money and return True, or return False if the hold has ended just so before."""
-    is_first = _turn(tx, journal, hold, status, actual, why=why)
-    if not is_first:
+    turned = _turn(tx, journal, hold, status, actual, why=why)
+    if turned is None:
         stored = find_hold(tx, hold.id)
         assert stored is not None, f"hold {hold.id} was never placed"
         _same(hold.id, "end", stored.status.value, status.value)
         _same(hold.id, "amounts", stored.settled, actual)
         return False
-    _move(tx, journal, hold, held=hold.held, settled=actual)
+    _move(tx, journal, turned, held=hold.held, settled=actual)
     return True
+
+
+class _Turned(msgspec.Struct, frozen=True):
+    """A hold whose status was changed, and its accounts: some may have joined since."""
+
+    id: str
+    account_ids: str
 
 
 def _turn(
     tx: Transaction, journal: Journal, hold: Hold, to: HoldStatus, actual: Amounts, *, why: str
-) -> bool:
+) -> _Turned | None:
     """Give the hold another status, unless it has left the one that it is known by."""
-    changed = tx.run(
+    return tx.row(
         "ledger.turn_hold",
+        _Turned,
         id=hold.id,
         before=hold.status,
         status=to,
@@ -347,17 +373,17 @@ def _turn(
         actions=actual.actions,
         why=why,
     )
-    return changed == 1
 
 
 def _move(
-    tx: Transaction, journal: Journal, hold: Hold, *, held: Amounts, settled: Amounts
+    tx: Transaction, journal: Journal, hold: _Turned, *, held: Amounts, settled: Amounts
 ) -> None:
     """Take `held` off what the hold's accounts hold, and add `settled` to what they have spent."""
+    ids = hold.account_ids.split("\n")
     accounts = tx.rows(
         "ledger.move_on_accounts",
         Balance,
-        ids=id_list(hold.accounts),
+        ids=id_list(ids),
         cost_held=held.cost,
         tokens_held=held.tokens,
         actions_held=held.actions,
@@ -365,7 +391,7 @@ def _move(
         tokens=settled.tokens,
         actions=settled.actions,
     )
-    assert len(accounts) == len(hold.accounts), f"hold {hold.id} has lost an account"
+    assert len(accounts) == len(ids), f"hold {hold.id} has lost an account"
     for account in accounts:
         has_grown = settled.of(account.unit) > held.of(account.unit)
         if has_grown and account.used > account.limit_amount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -9,13 +10,17 @@ import msgspec
 from supervisor.clock import from_us, to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal
-from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets
+from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets, Unit
 from supervisor.ledger.gaps import with_gaps
 from supervisor.ledger.holds import Account, find_account
-from supervisor.ledger.periods import Period, period_start
+from supervisor.ledger.periods import Period, period_end, period_start
+from supervisor.ledger.scopes import SESSION, scope_parts
 from supervisor.storage.database import Transaction
 
 _QUARTER_US = QUARTER_S * 1_000_000
+_NAMED = ("worker", "model", "org", "team", "user", "conversation")
+# There may be very many of these, so that each has an index of its holds.
+_INDEXED = ("conversation", "user")
 
 
 class _Moment(msgspec.Struct, frozen=True):
@@ -53,11 +58,55 @@ def open_or_renew(
     return True
 
 
+class _Totals(msgspec.Struct, frozen=True):
+    """What ended holds have used, and how many open or forfeited ones there are beside them."""
+
+    cost: int
+    tokens: int
+    actions: int
+    movable: int
+
+
+class _Movable(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold that can still change: an open one, or one that may be put right."""
+
+    id: str
+    account_ids: str
+    is_open: bool
+    cost: int
+    tokens: int
+    actions: int
+
+    @property
+    def amounts(self) -> Amounts:
+        return Amounts(cost=self.cost, tokens=self.tokens, actions=self.actions)
+
+
+class _Used(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scope has used of a period, in the account's unit.
+
+    `settled` is of all holds that have ended. `joining` are those of the holds that can still
+    change, which are not on the account yet.
+    """
+
+    settled: int
+    unit: Unit
+    joining: Sequence[_Movable] = ()
+
+    @property
+    def held(self) -> int:
+        return sum(hold.amounts.of(self.unit) for hold in self.joining if hold.is_open)
+
+    @property
+    def forfeited(self) -> int:
+        return sum(hold.amounts.of(self.unit) for hold in self.joining if not hold.is_open)
+
+
 def _open(
     tx: Transaction, journal: Journal, key: AccountKey, budgets: Budgets, moment: datetime
 ) -> None:
     used = _used_since(tx, key, budgets, moment)
-    overrun = max(used - key.limit_amount, 0)
+    overrun = max(used.settled + used.held - key.limit_amount, 0)
     tx.run(
         "ledger.open_account",
         id=key.id,
@@ -66,23 +115,31 @@ def _open(
         period_key=key.period_key,
         unit=key.unit,
         limit_amount=key.limit_amount,
-        settled=used,
+        settled=used.settled,
+        held=used.held,
         overrun=overrun,
         now=to_us(journal.origin.at),
         resets_at=key.resets_at,
     )
-    journal.add(kinds.AccountOpened(account=key.id, limit_amount=key.limit_amount, settled=used))
+    limit, settled = key.limit_amount, used.settled
+    journal.add(kinds.AccountOpened(account=key.id, limit_amount=limit, settled=settled))
+    _join(tx, journal, key, used)
     _note_overrun(journal, key.id, overrun)
 
 
-def _renew(tx: Transaction, journal: Journal, key: AccountKey, account: Account, used: int) -> None:
-    settled = max(account.settled, used - account.held)
-    overrun = max(settled + account.held - key.limit_amount, 0)
+def _renew(
+    tx: Transaction, journal: Journal, key: AccountKey, account: Account, used: _Used
+) -> None:
+    # What was forfeited while no limit stood is not among what the account has settled.
+    settled = max(account.settled + used.forfeited, used.settled)
+    held = account.held + used.held
+    overrun = max(settled + held - key.limit_amount, 0)
     tx.run(
         "ledger.renew_account",
         id=key.id,
         limit_amount=key.limit_amount,
         settled=settled,
+        held=held,
         overrun=overrun,
         resets_at=key.resets_at,
     )
@@ -93,7 +150,15 @@ def _renew(tx: Transaction, journal: Journal, key: AccountKey, account: Account,
     )
     if settled != account.settled:
         journal.add(kinds.AccountRecounted(account=key.id, before=account.settled, settled=settled))
+    _join(tx, journal, key, used)
     _note_overrun(journal, key.id, overrun)
+
+
+def _join(tx: Transaction, journal: Journal, key: AccountKey, used: _Used) -> None:
+    """Let the account follow what becomes of the holds that were placed before its limit stood."""
+    for hold in used.joining:
+        tx.run("ledger.join_account", id=hold.id, account_ids=f"{hold.account_ids}\n{key.id}")
+        journal.add(kinds.HoldJoined(hold=hold.id, account=key.id))
 
 
 def _note_overrun(journal: Journal, account_id: str, overrun: int) -> None:
@@ -102,20 +167,29 @@ def _note_overrun(journal: Journal, account_id: str, overrun: int) -> None:
         journal.add(kinds.AccountOverrun(account=account_id, overrun=overrun, why=why))
 
 
-def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:
-    """Return what the scope has used of the period; an open hold counts whole."""
-    kind, _, name = key.scope.partition(":")
-    session_id = key.period_key if key.period is Period.SESSION else None
+def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> _Used:
+    """Return what the scope has used of the period."""
+    parts = scope_parts(key.scope)
+    session_id = key.period_key if key.period is Period.SESSION else parts.get(SESSION)
     began_us = _began_at(tx, key, budgets, moment)
-    used = tx.row(
-        "ledger.used_since",
-        Amounts,
-        since=began_us,
-        worker=name if kind == "worker" else None,
-        model=name if kind == "model" else None,
-        session_id=session_id,
-    )
-    return with_gaps(tx, key, began_us, 0 if used is None else used.of(key.unit))
+    filters = {
+        "since": began_us,
+        "session_id": session_id,
+        **{kind: parts.get(kind) for kind in _NAMED},
+    }
+    by = next((kind for kind in _INDEXED if kind in parts), "scope")
+    totals = tx.row(f"ledger.used_by_{by}", _Totals, **filters)
+    assert totals is not None, "a sum always has a row"
+    ended = Amounts(cost=totals.cost, tokens=totals.tokens, actions=totals.actions)
+    settled = with_gaps(tx, key, began_us, ended.of(key.unit))
+    if not totals.movable:
+        return _Used(settled=settled, unit=key.unit)
+    joining = [
+        hold
+        for hold in tx.rows("ledger.movable_holds", _Movable, **filters)
+        if key.id not in hold.account_ids.split("\n")
+    ]
+    return _Used(settled=settled, unit=key.unit, joining=joining)
 
 
 def _began_at(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:
@@ -129,22 +203,29 @@ def _began_at(tx: Transaction, key: AccountKey, budgets: Budgets, moment: dateti
 def apply_limits(tx: Transaction, journal: Journal, budgets: Budgets) -> None:
     """Give every running account the limit that the config has for it now; nothing is refunded.
 
-    One that the config has no more is laid down, so that its limit counts anew what was used
-    without it, should it come back.
+    One that the config has no more, or whose period is none of its timezone's, is laid down, so
+    that it counts anew what was used without it, should it come back.
     """
-    now = to_us(journal.origin.at)
+    now, clock = to_us(journal.origin.at), _clock(tx)
     # Also those whose period only a clock that is ahead takes for over.
-    for account in tx.rows("ledger.current_accounts", Account, now=min(now, _clock(tx))):
+    for account in tx.rows("ledger.current_accounts", Account, now=min(now, clock)):
         budget = budgets.budget_of(account.scope, account.period, account.unit)
         is_over = account.resets_at is not None and account.resets_at <= now
-        if budget is None:
-            tx.run("ledger.lay_down", id=account.id, now=min(now, _clock(tx)))
+        ends = {_ends_at(account, moment, budgets) for moment in (now, clock)}
+        if budget is None or account.resets_at not in ends:
+            tx.run("ledger.lay_down", id=account.id, now=min(now, clock))
         elif budget.limit_amount != account.limit_amount and not is_over:
             _set_limit(tx, journal, account, budget)
     moment = ledger_now(tx, journal.origin.at)
     for key in budgets.standing(moment):
         if find_account(tx, key.id) is not None:
             open_or_renew(tx, journal, key, budgets, moment)
+
+
+def _ends_at(account: Account, moment: int, budgets: Budgets) -> int | None:
+    period = Period(account.period)
+    end = period_end(period, from_us(moment), timezone=budgets.timezone)
+    return None if end is None else to_us(end)
 
 
 def _set_limit(tx: Transaction, journal: Journal, account: Account, budget: Budget) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -56,20 +56,23 @@ async def sweep(database: Database, *, clock: Clock, timezone: ZoneInfo) -> Swep
     total = Swept()
     while True:
         origin = Origin(at=clock.now(), actor="sweep")
-        found = await database.write(_sweep_page, origin, timezone)
+        found = await database.write(sweep_page, origin, timezone)
         total += found
         if found == Swept():
             return total
 
 
-def _sweep_page(tx: Transaction, origin: Origin, timezone: ZoneInfo) -> Swept:
+def sweep_page(
+    tx: Transaction, origin: Origin, timezone: ZoneInfo, *, rows_max: int = _PAGE_ROWS
+) -> Swept:
+    """End a page of what is over, tickets before proposals; nothing is left where it is empty."""
     now = to_us(origin.at)
-    tickets = tx.rows("approvals.overdue", Ticket, now=now, rows_max=_PAGE_ROWS)
+    tickets = tx.rows("approvals.overdue", Ticket, now=now, rows_max=rows_max)
     for ticket in tickets:
         expire(tx, ticket, origin, timezone)
     if tickets:
         return Swept(tickets=len(tickets))
-    stale = tx.rows("approvals.stale_proposals", StoredProposal, now=now, rows_max=_PAGE_ROWS)
+    stale = tx.rows("approvals.stale_proposals", StoredProposal, now=now, rows_max=rows_max)
     for proposal in stale:
         _end(tx, proposal, origin, timezone)
     return Swept(proposals=len(stale))
@@ -100,6 +103,7 @@ class ApprovalSweep:
 
     A worker is called once for each decision: one that a gate refuses then is woken again when
     the gate changes, and one that is called by a later life of the daemon is called by that one.
+    `rehearse` is what each sweep does at its end for drills.
     """
 
     def __init__(
@@ -109,12 +113,14 @@ class ApprovalSweep:
         log: FilteringBoundLogger,
         loaded: Callable[[], Loaded],
         call: Callable[[str], None],
+        rehearse: Callable[[], Awaitable[None]],
     ) -> None:
         self._database = database
         self._clock = clock
         self._log = log
         self._loaded = loaded
         self._call = call
+        self._rehearse = rehearse
         self._asked = anyio.Event()
         self._called: set[str] = set()
 
@@ -139,6 +145,7 @@ class ApprovalSweep:
                 swept = await sweep(self._database, clock=self._clock, timezone=timezone)
                 self._log.info("swept", tickets=swept.tickets, proposals=swept.proposals)
             unnoticed = await self._database.read(_unnoticed)
+            await self._rehearse()
         except StoreUnavailable as error:
             self._log.error("sweep_not_done", error=str(error))
             return

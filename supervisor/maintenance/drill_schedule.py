@@ -87,7 +87,11 @@ class DrillSchedule:
 def scheduled_drills(loaded: Loaded) -> Mapping[Drill, str]:
     """Return when the config wants each drill held, empty where it does not."""
     section = loaded.config.drills
-    return {Drill.KILL: section.kill, Drill.RESTORE: section.restore}
+    return {
+        Drill.KILL: section.kill,
+        Drill.APPROVALS: section.approvals,
+        Drill.RESTORE: section.restore,
+    }
 
 
 def next_due(

@@ -14,10 +14,14 @@ from supervisor.config import Loaded
 from supervisor.errors import IllegalMove, UsageError
 from supervisor.governance.drills import Drill, Verdict
 from supervisor.lock import running_holder
+from supervisor.maintenance.approvals_drill import ApprovalsDrill
 from supervisor.maintenance.kill_drill import KillDrill
 from supervisor.maintenance.restore_drill import RestoreDrill
 from supervisor.storage.database import Database
 from supervisor.storage.open import is_postgres, open_database, sqlite_path
+
+#: What a sweep may take for the drill's backlog once it has come round.
+_SWEEP_MAX_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,23 +66,44 @@ async def hold_drill(rehearsal: Rehearsal) -> Verdict:
             await database.close()
 
 
-async def _kill(rehearsal: Rehearsal, database: Database) -> Verdict:
+def _require_daemon(rehearsal: Rehearsal) -> None:
     loaded = rehearsal.loaded
-    section = loaded.config.supervisor
     # On a shared database the daemon may live on another host, which has another lock.
-    if not is_postgres(section.database) and running_holder(loaded.state_dir) is None:
+    if (
+        not is_postgres(loaded.config.supervisor.database)
+        and running_holder(loaded.state_dir) is None
+    ):
         raise IllegalMove(
             subject=f"drill {rehearsal.drill}",
             what="no daemon runs, so that there is none to rehearse with; nothing was done",
             fix="start it with `supervisor run`",
         )
+
+
+async def _kill(rehearsal: Rehearsal, database: Database) -> Verdict:
+    _require_daemon(rehearsal)
+    loaded = rehearsal.loaded
     drill = KillDrill(
         database=database,
         clock=rehearsal.clock,
         timezone=loaded.timezone,
         actor=rehearsal.actor,
         id=rehearsal.id,
-        limit_s=section.kill_latency_s,
+        limit_s=loaded.config.supervisor.kill_latency_s,
+    )
+    return await drill.run()
+
+
+async def _approvals(rehearsal: Rehearsal, database: Database) -> Verdict:
+    _require_daemon(rehearsal)
+    loaded = rehearsal.loaded
+    drill = ApprovalsDrill(
+        database=database,
+        clock=rehearsal.clock,
+        timezone=loaded.timezone,
+        actor=rehearsal.actor,
+        id=rehearsal.id,
+        limit_s=loaded.config.policy.sweep_every_s + _SWEEP_MAX_S,
     )
     return await drill.run()
 
@@ -106,4 +131,8 @@ async def _restore(rehearsal: Rehearsal, database: Database) -> Verdict:
 
 
 #: Every drill's runner. A new one is added here, to `Drill` and to [drills].
-RUNNERS: Mapping[Drill, Runner] = {Drill.KILL: _kill, Drill.RESTORE: _restore}
+RUNNERS: Mapping[Drill, Runner] = {
+    Drill.KILL: _kill,
+    Drill.APPROVALS: _approvals,
+    Drill.RESTORE: _restore,
+}

@@ -93,9 +93,12 @@ async def recover(
         total += found
         if found == Findings():
             break
-    closed = await database.write(_close_unowned, frozenset(workers), clock.now())
+    after: str | None = ""
+    while after is not None:
+        closed, after = await database.write(_close_unowned, frozenset(workers), clock.now(), after)
+        total += Findings(sessions=closed)
     swept = await sweep(database, clock=clock, timezone=timezone)
-    return total + Findings(sessions=closed, tickets=swept.tickets)
+    return total + Findings(tickets=swept.tickets)
 
 
 def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
@@ -166,11 +169,15 @@ def _journal(
     return Journal(tx, session.id, origin)
 
 
-def _close_unowned(tx: Transaction, workers: Collection[str], now: datetime) -> int:
+def _close_unowned(
+    tx: Transaction, workers: Collection[str], now: datetime, after: str
+) -> tuple[int, str | None]:
+    """Close those of a page of open sessions that no worker has; return where the next begins."""
     latches = engaged(tx)
+    page = tx.rows("sessions.open_page", Session, after=after, rows_max=_PAGE_ROWS)
     unowned = [
         session
-        for session in tx.rows("sessions.open_ones", Session)
+        for session in page
         if session.worker not in workers
         and session.worker != SYSTEM
         and is_due(session, now)
@@ -178,7 +185,7 @@ def _close_unowned(tx: Transaction, workers: Collection[str], now: datetime) -> 
     ]
     for session in unowned:
         close_session(tx, session, Origin(at=now, actor="recovery"))
-    return len(unowned)
+    return len(unowned), page[-1].id if len(page) == _PAGE_ROWS else None
 
 
 def _waits_for_a_person(session: Session, latches: Sequence[Latch]) -> bool:

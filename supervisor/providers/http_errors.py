@@ -146,20 +146,20 @@ def oversized_failure(name: str, *, bytes_max: int) -> ProviderFailed:
     )
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that Retry-After asks for, 0 to `RETRY_AFTER_MAX_S`, or None.
+def retry_after_s(headers: Mapping[str, str], *, max_s: float = RETRY_AFTER_MAX_S) -> float | None:
+    """Return the seconds that Retry-After asks for, 0 to `max_s`, or None.
 
     Source: RFC 9110, section 10.2.3. A date is measured from the answer's own Date header, so that
     neither clock's error counts; where that header is missing the wish is unknown.
     """
     wish = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(wish):
-        return min(float(wish), RETRY_AFTER_MAX_S)
+        return min(float(wish), max_s)
     try:
         span = parsedate_to_datetime(wish) - parsedate_to_datetime(headers.get("date", ""))
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(span.total_seconds(), 0.0), RETRY_AFTER_MAX_S)
+    return min(max(span.total_seconds(), 0.0), max_s)
 
 
 def vendor_words(body: bytes, *, secret: str) -> str:

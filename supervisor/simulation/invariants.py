@@ -9,10 +9,10 @@ from supervisor.clock import Clock
 from supervisor.config import Loaded
 from supervisor.events.log import Recorded
 from supervisor.governance.audit import audit
+from supervisor.governance.figures import Figures
 from supervisor.governance.rotation import SYSTEM
 from supervisor.simulation.checks import Checks
 from supervisor.simulation.money_rules import MoneyRules
-from supervisor.simulation.scorecard import Tally
 from supervisor.simulation.session_rules import SessionRules, WindowPlan
 from supervisor.simulation.store import Disk, Refused
 from supervisor.simulation.work_rules import WorkRules
@@ -30,7 +30,7 @@ class Invariants:
         }
         windows[SYSTEM] = WindowPlan(DAY_S, loaded.timezone)
         self.checks = Checks()
-        self.tally = Tally()
+        self.figures = Figures()
         self.audits = 0
         self.sessions = SessionRules(clock, self.checks, windows)
         self.money = MoneyRules(config, clock, self.checks)
@@ -52,7 +52,7 @@ class Invariants:
         """
         for fact in published:
             if isinstance(fact, Recorded):
-                self.tally.count(fact)
+                self.figures.add(fact.event)
                 self.sessions.follow(fact)
                 self.work.follow(fact)
                 self.money.follow(fact)

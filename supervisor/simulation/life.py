@@ -20,10 +20,10 @@ from supervisor.lifecycle import Life, begin_life, end_life, record_reload
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
-from supervisor.simulation.provider import SimulatedModels
 from supervisor.simulation.store import LifeStore
 from supervisor.simulation.virtual_time import SimulatedClock, create_task_group
 from supervisor.supervision import Child, Supervision
+from supervisor.worker.models import Models
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.workforce import Workforce
 
@@ -68,7 +68,7 @@ class DaemonLife:
         store: LifeStore,
         clock: SimulatedClock,
         chance: random.Random,
-        models: SimulatedModels,
+        models: Models,
         boot_id: str,
     ) -> None:
         self._loaded = loaded
@@ -84,6 +84,7 @@ class DaemonLife:
         self._tasks: TaskGroup | None = None
         self._supervision: Supervision | None = None
         self.recovered = Findings()
+        self.recover_every_s = _RECOVER_EVERY_S
         self.kernel = Kernel(
             boot_id=boot_id,
             database=store,
@@ -160,7 +161,7 @@ class DaemonLife:
 
     async def _recover_on_schedule(self) -> None:
         while True:
-            await anyio.sleep(_RECOVER_EVERY_S)
+            await anyio.sleep(self.recover_every_s)
             try:
                 await self._recover()
             except StoreUnavailable:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from supervisor.clock import Clock
-from supervisor.config import Config
+from supervisor.config import BudgetSection, Config
 from supervisor.events import kinds
 from supervisor.events.log import Recorded
-from supervisor.ledger.accounts import AccountKey, Amounts, Unit
+from supervisor.identity import Identity
+from supervisor.ledger.accounts import AccountKey, Amounts, Call, Unit
+from supervisor.ledger.scopes import scope_for
 from supervisor.money import limit_micro_usd
 from supervisor.simulation.checks import Checks
 from supervisor.simulation.store import Disk, Refused
@@ -65,13 +67,14 @@ class _Template:
     unit: str
     limit: int
 
-    def is_on(self, worker: str, model: str) -> bool:
-        return self.scope in ("system", "session", f"worker:{worker}", f"model:{model}")
+    def is_on(self, call: Call) -> bool:
+        return scope_for(self.scope, call) is not None
 
-    def names(self, account_id: str, session_id: str) -> bool:
-        if self.scope == "session":
-            return account_id == f"session:{session_id}/{self.unit}"
-        start = f"{self.scope}/{self.period}/"
+    def names(self, account_id: str, call: Call) -> bool:
+        scope = scope_for(self.scope, call)
+        if not self.period:
+            return account_id == f"{scope}/{self.unit}"
+        start = f"{scope}/{self.period}/"
         return account_id.startswith(start) and account_id.endswith(f"/{self.unit}")
 
 
@@ -89,11 +92,17 @@ def _templates(config: Config) -> list[_Template]:
             "actions": section.max_actions,
         }
         found.extend(
-            _Template(section.scope, section.period, unit, limit)
+            _Template(section.scope, _period_of(section), unit, limit)
             for unit, limit in limits.items()
             if limit is not None
         )
     return found
+
+
+def _period_of(section: BudgetSection) -> str:
+    # A session's own accounts are called by it alone.
+    is_its_own = (section.scope, section.period) == ("session", "session")
+    return "" if is_its_own else section.period
 
 
 @dataclass(slots=True)
@@ -175,12 +184,21 @@ class MoneyRules:
 
     def _check_accounts(self, recorded: Recorded, event: kinds.HoldPlaced) -> None:
         worker = recorded.origin.correlation_id.rpartition("#")[0]
-        on = [template for template in self._templates if template.is_on(worker, event.model)]
+        call = Call(
+            worker=worker,
+            session_id=recorded.session_id,
+            model=event.model,
+            identity=Identity(
+                org=event.org or None, team=event.team or None, user=event.user or None
+            ),
+            conversation=event.conversation,
+        )
+        on = [template for template in self._templates if template.is_on(call)]
         named = [
             account
             for template in on
             for account in event.accounts
-            if template.names(account, recorded.session_id)
+            if template.names(account, call)
         ]
         rule = "a hold is on every account of its call"
         self.checks.require(sorted(named) == sorted(event.accounts), rule, event.hold, named)

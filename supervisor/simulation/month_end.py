@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from supervisor.clock import iso
 from supervisor.errors import PriceUnknown, Refusal
 from supervisor.simulation.scorecard import DaySpend, Scorecard
@@ -17,25 +19,17 @@ if TYPE_CHECKING:
 def scorecard_of(world: World) -> Scorecard:
     """Return what the month came to; `wall_s` is the caller's to say."""
     settings, rules = world.settings, world.rules
-    tally = rules.tally
+    totals = rules.figures.totals()
     return Scorecard(
+        **msgspec.structs.asdict(totals),
         seed=settings.seed,
         days=settings.days,
         has_faults=settings.has_faults,
         began_at=iso(world.clock.start),
         ended_at=iso(world.clock.now()),
-        ticks=_sorted(tally.ticks),
-        refusals=_sorted(tally.refusals),
-        holds=_sorted(tally.holds),
         spend=_spend(world),
-        lives=tally.lives,
-        recovered_ticks=tally.ticks["recovered"],
-        rotations=tally.rotations,
-        kills=tally.kills,
-        worker_crashes=tally.worker_crashes,
-        workers_failed=tally.workers_failed,
+        recovered_ticks=totals.recoveries,
         faults=_sorted(world.fortune.struck),
-        events=tally.events,
         audits=rules.audits,
         checks=_sorted(rules.checks.by_rule),
         notes=_notes(world),

@@ -76,21 +76,24 @@ class Disk:
     """The database file, which outlives every daemon.
 
     `observe` is told what each commit published, whoever made it; `distrust` of every error that
-    a transaction of the daemon has raised, as none has a reason to.
+    a transaction of the daemon has raised, as none has a reason to. With a `path` it is a store
+    that the product has made there, which is kept.
     """
 
     def __init__(
         self,
         observe: Callable[[Sequence[object]], None],
         distrust: Callable[[BaseException], None],
+        path: Path | None = None,
     ) -> None:
         # A database without a name: private, in memory, and on disk where it grows large.
-        self._connection = sqlite3.connect("", isolation_level=None, cached_statements=256)
-        self._connection.execute("PRAGMA journal_mode = MEMORY")
+        self._connection = sqlite3.connect(path or "", isolation_level=None, cached_statements=256)
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        for migration in migrate.available(DIALECT):
-            self._connection.executescript(migration.sql)
+        if path is None:
+            self._connection.execute("PRAGMA journal_mode = MEMORY")
+            for migration in migrate.available(DIALECT):
+                self._connection.executescript(migration.sql)
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._statements = statements.load(DIALECT)
         self._observe = observe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -18,28 +18,27 @@ from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
-from supervisor.providers.provider import AnswerStream, Message, ModelAnswer, ModelRequest, Usage
+from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
 from supervisor.worker import placing
+from supervisor.worker.callers import Caller
 from supervisor.worker.models import Model
 from supervisor.worker.placing import Bid, Granted, HoldEnd
-from supervisor.worker.plan import Kernel
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.replies import Reply, ReplyStream
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
 _UNMETERED = Metering()
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's answer, and what the ledger has recorded for it.
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker asks of a model, and on whose behalf."""
 
-    `usage` is None where the provider did not say: then the whole hold was forfeited.
-    """
-
-    text: str
-    usage: Usage | None
-    cost_usd: float
-    model: str
-    finish_reason: str
+    model: Model
+    messages: tuple[Message, ...]
+    max_tokens: int
+    purpose: str
+    caller: Caller
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +51,10 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
 class Calls:
     """Places and ends the holds of one tick. Written only by that tick's task."""
 
-    def __init__(self, kernel: Kernel, *, worker: str, tick: int, session_id: str) -> None:
+    def __init__(self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session_id: str) -> None:
+        self.caller = Caller(identity=plan.identity)
         self._kernel = kernel
-        self._worker = worker
+        self._worker = plan.name
         self._tick = tick
         self._session_id = session_id
         self._count = 0
@@ -71,18 +71,17 @@ class Calls:
             command_id=command_id,
         )
 
-    async def complete(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> Reply:
+    async def complete(self, question: Question) -> Reply:
         """Call a model, trying again as its provider allows, each try under its own hold.
 
         Raises:
             Refusal: a gate said no, or the worst case did not fit; nothing was sent.
             ProviderFailed: the last try failed.
         """
+        model = question.model
         for attempt in range(1, model.attempts_max + 1):
             try:
-                return await self._try(model, messages, max_tokens=max_tokens, purpose=purpose)
+                return await self._try(question)
             except ProviderFailed as error:
                 if attempt == model.attempts_max or not error.is_retryable:
                     raise
@@ -99,18 +98,14 @@ class Calls:
         )
         return max(own_s, error.retry_after_s or 0.0)
 
-    async def _try(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> Reply:
-        call = await self._place_call(model, messages, max_tokens=max_tokens, purpose=purpose)
+    async def _try(self, question: Question) -> Reply:
+        call = await self._place_call(question)
         with self._ending(call.hold):
-            answer = await model.provider.complete(call.request)
+            answer = await call.model.provider.complete(call.request)
             return self._conclude(call, answer)
 
     @asynccontextmanager
-    async def stream(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> AsyncIterator[ReplyStream]:
+    async def stream(self, question: Question) -> AsyncIterator[ReplyStream]:
         """Call a model and give its answer as it arrives; tried once.
 
         A stream that is left before its end is forfeited: what it cost is not known.
@@ -118,15 +113,14 @@ class Calls:
         Raises:
             Refusal, ProviderFailed: as for `complete`.
         """
-        call = await self._place_call(model, messages, max_tokens=max_tokens, purpose=purpose)
+        call = await self._place_call(question)
         with self._ending(call.hold):
-            async with model.provider.stream(call.request) as arriving:
+            async with call.model.provider.stream(call.request) as arriving:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
-    async def _place_call(
-        self, model: Model, messages: Sequence[Message], *, max_tokens: int, purpose: str
-    ) -> _Call:
-        asked = ModelRequest(model=model.name, messages=tuple(messages), max_tokens=max_tokens)
+    async def _place_call(self, question: Question) -> _Call:
+        model, max_tokens = question.model, question.max_tokens
+        asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
         with self.recording_refusal(model.full_name):
             input_tokens_max = model.provider.input_tokens_max(asked)
         bid = Bid(
@@ -136,7 +130,11 @@ class Calls:
             output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
         )
         granted = await self.place(
-            model=model.full_name, what=purpose, amounts=bid.amounts(max_tokens), bid=bid
+            what=question.purpose,
+            amounts=bid.amounts(max_tokens),
+            caller=question.caller,
+            model=model.full_name,
+            bid=bid,
         )
         return _Call(
             model=model,
@@ -144,6 +142,10 @@ class Calls:
             request=msgspec.structs.replace(asked, max_tokens=granted.output_tokens_max),
             began_s=self._kernel.clock.monotonic(),
         )
+
+    def keep(self, writing: Awaitable[object]) -> None:
+        """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
+        self._written.append(writing)
 
     @contextmanager
     def recording_refusal(self, model: str) -> Iterator[None]:
@@ -158,7 +160,13 @@ class Calls:
             raise
 
     async def place(
-        self, *, model: str, what: str, amounts: Amounts, bid: Bid | None = None
+        self,
+        *,
+        what: str,
+        amounts: Amounts,
+        caller: Caller,
+        model: str = "",
+        bid: Bid | None = None,
     ) -> Granted:
         """Pass the gates and place a hold.
 
@@ -169,7 +177,7 @@ class Calls:
         self._write_ends()
         self._count += 1
         hold_id = f"{self._worker}#{self._tick}.{self._count}"
-        request = self._request(hold_id, model=model, what=what, amounts=amounts)
+        request = self._request(hold_id, caller, model=model, what=what, amounts=amounts)
         # Shielded: a cancel in between would leave a hold of which this task does not know.
         with anyio.CancelScope(shield=True):
             placed = await self._kernel.database.write(
@@ -182,7 +190,13 @@ class Calls:
         return placed
 
     def _request(
-        self, hold_id: str, *, model: str = "", what: str = "", amounts: Amounts = _NOTHING
+        self,
+        hold_id: str,
+        caller: Caller,
+        *,
+        model: str = "",
+        what: str = "",
+        amounts: Amounts = _NOTHING,
     ) -> HoldRequest:
         return HoldRequest(
             id=hold_id,
@@ -193,6 +207,8 @@ class Calls:
             model=model,
             what=what,
             amounts=amounts,
+            identity=caller.identity,
+            conversation=caller.conversation,
         )
 
     async def execute(self, proposal_id: str) -> Hold:
@@ -203,7 +219,7 @@ class Calls:
             StoreUnavailable: the hold could not be written, so it is not executed.
         """
         self._write_ends()
-        request = self._request(execution_hold_id(proposal_id))
+        request = self._request(execution_hold_id(proposal_id), self.caller)
         with anyio.CancelScope(shield=True):
             hold = await self._kernel.database.write(
                 begin_execution,
@@ -337,28 +353,3 @@ class Calls:
                 failed = error
         if failed is not None:
             raise failed
-
-
-class ReplyStream:
-    """An answer that is still arriving: iterate over its pieces, then read `reply`."""
-
-    def __init__(self, arriving: AnswerStream, conclude: Callable[[], Reply]) -> None:
-        self._arriving = arriving
-        self._conclude = conclude
-        self._reply: Reply | None = None
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        async for piece in self._arriving:
-            yield piece
-        self._reply = self._conclude()
-
-    @property
-    def reply(self) -> Reply:
-        """The whole reply, once the iteration has ended.
-
-        Raises:
-            RuntimeError: it has not.
-        """
-        if self._reply is None:
-            raise RuntimeError("read the stream to its end before its reply")
-        return self._reply

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
+import anyio
 import msgspec
 import structlog
 
@@ -16,22 +17,24 @@ from supervisor.clock import Clock, iso
 from supervisor.errors import InputRefused, storable
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
+from supervisor.hands.records import Tick, ToolRecords
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
-from supervisor.providers.provider import Message
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
-from supervisor.worker.calls import Calls, Reply, ReplyStream
+from supervisor.worker.callers import CallerWords, parse_caller
+from supervisor.worker.calls import Calls
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.jobs import CurrentJob, JobAccess
-from supervisor.worker.models import Model
+from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.state import DurableState
 
-_MESSAGES_MAX = 1_000
-_AMOUNT_MAX = 1e9
+if TYPE_CHECKING:
+    from supervisor.hands.client import GuardedClient
 
-Prompt = str | Sequence[Message | Mapping[str, str]]
+_CLOSE_S = 2.0
+_AMOUNT_MAX = 1e9
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,60 +43,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     total: int | None
     item: str
-
-
-class ModelAccess:
-    """The worker's way to models: every call passes the gates and is held before it is sent."""
-
-    def __init__(self, kernel: Kernel, plan: WorkerPlan, calls: Calls) -> None:
-        self._kernel = kernel
-        self._plan = plan
-        self._calls = calls
-
-    async def complete(
-        self,
-        prompt: Prompt,
-        *,
-        model: str | None = None,
-        max_tokens: int | None = None,
-        purpose: str = "",
-    ) -> Reply:
-        """Ask a model and return its whole answer.
-
-        `prompt` is a text or a conversation of `{"role", "content"}`. `model` is
-        `provider/model`, the worker's own where it is left out. `max_tokens` bounds the answer;
-        the provider's configured one where it is left out, and less where the budget is short.
-
-        Raises:
-            Refusal: a gate said no, the worst case did not fit, or the price is unknown.
-            ProviderFailed: no try was answered.
-        """
-        chosen, messages, tokens = self._parse(prompt, model, max_tokens)
-        return await self._calls.complete(chosen, messages, max_tokens=tokens, purpose=purpose)
-
-    def stream(
-        self,
-        prompt: Prompt,
-        *,
-        model: str | None = None,
-        max_tokens: int | None = None,
-        purpose: str = "",
-    ) -> AbstractAsyncContextManager[ReplyStream]:
-        """Ask a model and get its answer as it arrives.
-
-        `async with ctx.model.stream(...) as stream:` then iterate over its pieces of text; after
-        the last one `stream.reply` holds the whole. Arguments and errors as for `complete`.
-        """
-        chosen, messages, tokens = self._parse(prompt, model, max_tokens)
-        return self._calls.stream(chosen, messages, max_tokens=tokens, purpose=purpose)
-
-    def _parse(
-        self, prompt: Prompt, model: str | None, max_tokens: int | None
-    ) -> tuple[Model, tuple[Message, ...], int]:
-        full_name = model or self._plan.model
-        with self._calls.recording_refusal(full_name):
-            chosen = self._kernel.models.resolve(full_name, self._kernel.clock.now())
-            return chosen, parse_prompt(prompt), _tokens(max_tokens, chosen.max_tokens)
 
 
 class Spending:
@@ -137,15 +86,46 @@ class Context:
         self.state = DurableState(state)
         #: The job that a queue worker was called for; None in other ticks.
         self.job = hand[0] if hand else None
-        self.calls = (
-            hand[1] if hand else Calls(kernel, worker=plan.name, tick=tick, session_id=session.id)
-        )
+        self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
         self.jobs = JobAccess(kernel, self.calls, session_id=session.id)
         self.model = ModelAccess(kernel, plan, self.calls)
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
         self.last_progress: Progress | None = None
         self._kernel = kernel
+        self._plan = plan
+
+    @cached_property
+    def _records(self) -> ToolRecords:
+        return ToolRecords(
+            Tick(worker=self.name, number=self.tick, session_id=self.session.id),
+            database=self._kernel.database,
+            origin=self.calls.origin,
+            keep=self.calls.keep,
+        )
+
+    @cached_property
+    def http(self) -> GuardedClient:
+        """An `httpx.AsyncClient` for the hosts that [worker.NAME.http] allows, and no others.
+
+        Every request, each redirect too, passes the gates, the allowlist, the addresses, the
+        site's robots.txt and the host's turn, and is on record.
+
+        Raises, in its calls:
+            Refusal: a gate or a rule said no.
+            HttpFailed: there was no whole answer within the bounds.
+        """
+        # Imported here: a daemon whose workers send no request does not pay for it.
+        from supervisor.hands.client import GuardedClient
+
+        kernel = self._kernel
+        return GuardedClient(self._plan.http, kernel.hosts, self._records, kernel.chance)
+
+    async def close(self) -> None:
+        """Close what the tick has left open."""
+        if "http" in self.__dict__:
+            with anyio.move_on_after(_CLOSE_S):
+                await self.http.aclose()
 
     @cached_property
     def files(self) -> WorkerFiles:
@@ -178,9 +158,17 @@ class Context:
 
     @asynccontextmanager
     async def spend(
-        self, *, usd_max: float, what: str, tokens_max: int = 0, actions: int = 1
+        self,
+        *,
+        usd_max: float,
+        what: str,
+        tokens_max: int = 0,
+        actions: int = 1,
+        **caller: Unpack[CallerWords],
     ) -> AsyncIterator[Spending]:
         """Hold the worst case of any other paid call while the block makes it.
+
+        `identity` and `conversation` as for `ctx.model.complete`.
 
         Inside, `settle(usd=)` says the actual cost and `release()` that nothing was sent; leaving
         without either settles at `usd_max`, leaving by an exception forfeits it.
@@ -189,7 +177,8 @@ class Context:
             Refusal: a gate said no, or the worst case does not fit.
         """
         worst = _amounts(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
-        granted = await self.calls.place(model="", what=what, amounts=worst)
+        whose = parse_caller(caller, self.calls.caller)
+        granted = await self.calls.place(what=what, amounts=worst, caller=whose)
         try:
             yield Spending(granted.hold, self.calls)
         except BaseException:
@@ -251,31 +240,6 @@ class Context:
         self.handoff_note = storable(note)[:HANDOFF_NOTE_MAX]
 
 
-def parse_prompt(prompt: Prompt) -> tuple[Message, ...]:
-    """Return the conversation that `prompt` is.
-
-    Raises:
-        InputRefused: it is empty, or holds anything but text.
-    """
-    if isinstance(prompt, str):
-        return (Message(role="user", content=prompt),)
-    try:
-        messages = msgspec.convert(list(prompt), list[Message], from_attributes=True)
-    except (msgspec.ValidationError, TypeError) as error:
-        raise InputRefused(
-            subject="prompt",
-            what=f"is not a text or a list of messages: {error}",
-            fix='give {"role": "user", "content": TEXT}; images and files can\'t be bounded yet',
-        ) from error
-    if not 0 < len(messages) <= _MESSAGES_MAX:
-        raise InputRefused(
-            subject="prompt",
-            what=f"has {len(messages)} messages",
-            fix=f"give 1 to {_MESSAGES_MAX}",
-        )
-    return tuple(messages)
-
-
 def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
     amounts = (usd, tokens, actions)
     if not math.isfinite(usd) or min(amounts) < 0 or max(amounts) > _AMOUNT_MAX:
@@ -285,11 +249,3 @@ def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
             fix=f"give amounts from 0 to {_AMOUNT_MAX:g}",
         )
     return Amounts(cost=micro_usd(usd), tokens=tokens, actions=actions)
-
-
-def _tokens(asked: int | None, configured: int) -> int:
-    if asked is None:
-        return configured
-    if asked < 1:
-        raise InputRefused(subject=f"max_tokens {asked}", what="is no length", fix="give 1 or more")
-    return asked

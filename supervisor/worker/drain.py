@@ -118,7 +118,7 @@ class Drain:
             token=begun.claim.token,
             timezone=plan.session.timezone,
         )
-        self._calls = Calls(kernel, worker=plan.name, tick=self._tick, session_id=self._session.id)
+        self._calls = Calls(kernel, plan, tick=self._tick, session_id=self._session.id)
         self._endings = Endings(kernel, self._hand, self._calls)
         self._worst: Verdict | None = None
         self._handoff_note: str | None = None

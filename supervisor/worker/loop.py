@@ -24,9 +24,6 @@ from supervisor.storage.database import Transaction
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import TickEnd, run_tick
 
-#: A wait is cut into slices of this, each compared with the wall clock: after a suspend or a
-#: clock that was set, no worker sleeps longer than one slice too long.
-_SLICE_S = 30.0
 _RETRY_S = 1.0
 _ON_CAP_WHY = "spend cap"
 
@@ -161,7 +158,7 @@ class WorkerLoop:
             if left_s <= 0:
                 self._latest_due = due
                 break
-            with anyio.move_on_after(min(left_s, _SLICE_S)):
+            with anyio.move_on_after(min(left_s, self._kernel.wait_slice_s)):
                 await self._woken.wait()
         self._woken = anyio.Event()
         await anyio.lowlevel.checkpoint()

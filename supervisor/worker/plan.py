@@ -15,6 +15,9 @@ from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.hands.host_book import HostBook
+from supervisor.hands.rules import HttpRules
+from supervisor.identity import NOBODY, Identity
 from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
@@ -45,7 +48,8 @@ class Schedule(Protocol):
 class WorkerPlan:
     """One worker of the config.
 
-    `model` is its default `provider/model`, empty for none. With a `queue` it ticks for jobs.
+    `model` is its default `provider/model`, empty for none; `identity` is on whose behalf it calls
+    where it does not say. With a `queue` it ticks for jobs.
     """
 
     name: str
@@ -56,6 +60,8 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    identity: Identity = NOBODY
+    http: HttpRules = field(default_factory=HttpRules)
     queue: str = ""
 
 
@@ -75,6 +81,9 @@ class Kernel:
     """The parts that every tick needs; made once by the daemon.
 
     Only the daemon writes here: `policy` on a reload, `is_stopping` once.
+
+    A worker's wait is cut into slices of `wait_slice_s`, each compared with the wall clock: after a
+    suspend or a clock that was set, no worker sleeps longer than one slice too long.
     """
 
     boot_id: str
@@ -89,3 +98,5 @@ class Kernel:
     request_stop: Callable[[str], None]
     in_flight: InFlight = field(default_factory=InFlight)
     is_stopping: bool = False
+    wait_slice_s: float = 30.0
+    hosts: HostBook = field(default_factory=HostBook)

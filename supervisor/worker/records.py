@@ -23,6 +23,7 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import Session
+from supervisor.identity import NOBODY, Identity
 from supervisor.jobs.job import JobRequest
 from supervisor.jobs.queue import enqueue, find_conflict
 from supervisor.ledger import ledger
@@ -40,6 +41,7 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     model: str
     is_free: bool
+    identity: Identity = NOBODY
     is_called: bool = False
 
     @property
@@ -108,6 +110,7 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
             msgspec.structs.replace(situation, session=session),
             request.budgets,
             model=request.model,
+            identity=request.identity,
             is_free=request.is_free,
         )
         refusal = gates.first_refusal(situation)

@@ -9,6 +9,7 @@ import anyio.lowlevel
 
 from supervisor.errors import (
     CommandConflict,
+    HttpFailed,
     ProviderFailed,
     Refusal,
     StoreUnavailable,
@@ -82,6 +83,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
         verdict = await run_worker(kernel, plan, ctx)
     finally:
         with anyio.CancelScope(shield=True):
+            await ctx.close()
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
@@ -96,6 +98,7 @@ def tick_request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -
         budgets=kernel.policy.budgets,
         model=plan.model,
         is_free=kernel.models.is_free(plan.model),
+        identity=plan.identity,
         is_called=is_called,
     )
 
@@ -114,12 +117,16 @@ async def run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> Verdict:
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
-        return Verdict(
-            outcome=Outcome.TIMED_OUT,
-            code="tick_timeout",
-            why=f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}",
-        )
+        return _timed_out(plan, flight)
     return _killed(flight) or verdict
+
+
+def _timed_out(plan: WorkerPlan, flight: Flight) -> Verdict:
+    code, why = "stuck", flight.stuck_why
+    if not why:
+        code = "tick_timeout"
+        why = f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}"
+    return Verdict(outcome=Outcome.TIMED_OUT, code=code, why=why)
 
 
 def _killed(flight: Flight) -> Verdict | None:
@@ -160,7 +167,7 @@ def _raised(error: BaseException) -> Verdict:
 
 def _expected(error: BaseException) -> SupervisorError | None:
     """Return the refusal or outside failure that `error` is, or is a group of nothing but."""
-    if isinstance(error, Refusal | ProviderFailed | StoreUnavailable):
+    if isinstance(error, Refusal | ProviderFailed | HttpFailed | StoreUnavailable):
         return error
     if not isinstance(error, BaseExceptionGroup):
         return None

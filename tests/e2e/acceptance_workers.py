@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from supervisor import Context, Outcome, Refusal
+from supervisor.maintenance.approval_sweep import ApprovalSweep
 
 _BEAT_EVERY_S = 0.002
 _CALL_TOKENS = 100
@@ -18,6 +19,11 @@ _CALL_TOKENS = 100
 
 async def idle(ctx: Context) -> None:
     """Do nothing."""
+
+
+async def hangs(ctx: Context) -> None:
+    """Await what never comes, without a word."""
+    await anyio.sleep_forever()
 
 
 async def counts(ctx: Context) -> None:
@@ -152,6 +158,15 @@ async def ends_late(ctx: Context) -> None:
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.sleep(1.0)
+
+
+async def disables_the_sweep(ctx: Context) -> None:
+    """Take the sweep of approvals out of the daemon, as a careless patch would."""
+    ApprovalSweep.once = _sweeps_nothing  # type: ignore[method-assign] # that is the sabotage
+
+
+async def _sweeps_nothing(self: ApprovalSweep) -> None:
+    return
 
 
 async def returns_noop(ctx: Context) -> Outcome:

@@ -100,10 +100,13 @@ def test_kill_drill_fails_where_the_canary_can_not_fly(installation: Installatio
     assert daemon.stop() == 0
 
 
-def test_kill_drill_needs_a_daemon_and_records_nothing_without(installation: Installation) -> None:
+@pytest.mark.parametrize("name", ["kill", "approvals"])
+def test_a_drill_of_the_daemon_needs_one_and_records_nothing_without(
+    installation: Installation, name: str
+) -> None:
     installation.configure(counting())
     assert installation.supervisor("once", "other").returncode == 0
-    ended = installation.supervisor("drill", "kill")
+    ended = installation.supervisor("drill", name)
     assert ended.returncode == 1
     assert "no daemon runs" in ended.stderr
     assert installation.number("SELECT count(*) FROM drills") == 0
@@ -193,16 +196,63 @@ def spoil(site: Installation, backup: Path, way: str) -> str:
     return "damaged"
 
 
-def test_daemon_holds_the_drills_that_are_scheduled(installation: Installation) -> None:
-    installation.configure(counting(kill="2s", restore="2s"))
+def sweeping(worker: str) -> Tables:
+    """Return a config whose approvals are swept often, with this worker."""
+    workers = {"other": {"run": f"agents:{worker}", "every_s": 0.05}}
+    return {**counting(), "policy": {"sweep_every_s": 0.5}, "worker": workers}
+
+
+def test_approvals_drill_passes_on_the_running_daemon_and_leaves_nothing_but_its_verdict(
+    installation: Installation, measure: Measure
+) -> None:
+    installation.configure(sweeping("counts"))
     daemon = installation.start_ready()
-    for name in ("kill", "restore"):
+    assert daemon.metric(METRIC, drill="approvals") == 0
+    # Under a kill too: what nobody decided in time is denied then as ever.
+    assert installation.supervisor("kill", "--system", "--why", "a test").returncode == 0
+    code, verdict = drill(installation, "approvals")
+    assert (code, verdict["passed"]) == (0, True), verdict
+    measure("drill approvals: asked to cleared", f"{verdict['measured_s']} s of 5.5 s allowed")
+    assert daemon.metric(METRIC, drill="approvals") > 0
+    assert daemon.metric("supervisor_approvals_pending") == 0
+    for table in ("proposals", "tickets"):
+        assert installation.number(f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - a test's own text
+    assert installation.events("approval_requested") == []
+    assert [event["drill"] for event in installation.events("drill_passed")] == ["approvals"]
+    assert daemon.stop() == 0
+    installation.check_audit()
+
+
+def test_approvals_drill_fails_where_the_sweep_is_disabled(installation: Installation) -> None:
+    installation.configure(sweeping("disables_the_sweep"))
+    daemon = installation.start_ready()
+    wait_until(lambda: "ok" in installation.outcomes("other"), what="the sweep is disabled")
+    code, verdict = drill(installation, "approvals")
+    assert (code, verdict["passed"]) == (1, False)
+    assert "the daemon's sweep has not come round within 5.5 s" in str(verdict["what"])
+    assert daemon.metric(METRIC, drill="approvals") == 0
+    (failed,) = installation.events("drill_failed")
+    assert failed["why"] == verdict["what"]
+    doctor = installation.supervisor("doctor")
+    assert doctor.returncode == 1
+    assert "has not come round" in doctor.stdout.replace("\n", " ")
+    assert daemon.stop() == 0
+    installation.check_audit()
+
+
+def test_daemon_holds_the_drills_that_are_scheduled(installation: Installation) -> None:
+    names = ("kill", "approvals", "restore")
+    installation.configure(
+        {**counting(**dict.fromkeys(names, "2s")), "policy": {"sweep_every_s": 0.5}}
+    )
+    daemon = installation.start_ready()
+    for name in names:
         wait_until(
             lambda name=name: daemon.metric(METRIC, drill=name) > 0,  # type: ignore[misc] # bound now
             what=f"drill {name} was passed",
         )
     passed = {event["drill"] for event in installation.events("drill_passed")}
-    assert passed == {"kill", "restore"}
+    assert passed == set(names)
     assert installation.log_lines("drill_passed")
     assert daemon.stop() == 0
     installation.check_audit()

@@ -22,11 +22,12 @@ def on_postgres(installation: Installation, postgres_url: str, tmp_path: Path) -
     return installation
 
 
-def test_kill_drill_passes_and_doctor_finds_nothing_on_postgres(on_postgres: Installation) -> None:
+def test_drills_pass_and_doctor_finds_nothing_on_postgres(on_postgres: Installation) -> None:
     daemon = on_postgres.start_ready()
-    held = on_postgres.supervisor("drill", "kill")
-    assert held.returncode == 0, held.stdout + held.stderr
-    assert daemon.metric("supervisor_drill_last_pass_timestamp_seconds", drill="kill") > 0
+    for drill in ("kill", "approvals"):
+        held = on_postgres.supervisor("drill", drill)
+        assert held.returncode == 0, held.stdout + held.stderr
+        assert daemon.metric("supervisor_drill_last_pass_timestamp_seconds", drill=drill) > 0
     doctor = on_postgres.supervisor("doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert daemon.stop() == 0

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import strategies as st
 
 from tests.properties import known_gaps, wall_clock
-from tests.properties.ledger_model import LimitKey
+from tests.properties.ledger_model import LimitKey, Who
 
 ZONES = [
     zone
@@ -29,6 +29,23 @@ SOMETIMES: tuple[LimitKey, ...] = (
     ("model:p/x", "unlimited", "micro_usd"),
     ("system", "hour", "actions"),
     ("system", "month", "micro_usd"),
+    ("org:acme", "day", "micro_usd"),
+    ("org:*", "month", "tokens"),
+    ("team:red", "unlimited", "tokens"),
+    ("user:ann", "hour", "tokens"),
+    ("user:*", "week", "micro_usd"),
+    ("org:acme,user:*", "session", "actions"),
+    ("conversation:*", "unlimited", "micro_usd"),
+    ("conversation:c1", "session", "tokens"),
+    ("session", "hour", "tokens"),
+)
+#: org, team, user, conversation; empty where nobody is named.
+WHO: tuple[Who, ...] = (
+    ("", "", "", ""),
+    ("acme", "", "", ""),
+    ("acme", "red", "ann", ""),
+    ("acme", "", "bob", "c1"),
+    ("other", "red", "ann", "c2"),
 )
 
 # Small numbers, so that amounts meet limits exactly.

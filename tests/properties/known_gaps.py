@@ -13,7 +13,7 @@ LIMITS_FOLLOW_THE_LEDGERS_CLOCK = True
 #: A limit that is taken out and put back counts what was used in between.
 LIMITS_COME_BACK_WHOLE = True
 #: A limit that is added while calls are in flight, or not reconciled yet, follows their ends.
-NEW_LIMITS_FOLLOW_EARLIER_HOLDS = False
+NEW_LIMITS_FOLLOW_EARLIER_HOLDS = True
 #: A limit for a session, or for ever, that is added later counts what was used before.
 NEW_LIMITS_COUNT_THE_SESSION = True
 #: A worker goes on when its window is made wider.

@@ -19,6 +19,7 @@ from supervisor.governance.rotation import (
     find_session,
     system_journal,
 )
+from supervisor.identity import Identity
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budget, Budgets, Unit
 from supervisor.ledger.holds import Account, Hold, HoldRequest, Metering, find_hold
@@ -26,7 +27,7 @@ from supervisor.ledger.periods import Period
 from supervisor.lifecycle import Life, begin_life, record_reload
 from supervisor.maintenance.recovery import recover
 from supervisor.storage.database import Database, Transaction
-from tests.properties.ledger_model import LimitKey, Triple
+from tests.properties.ledger_model import NOBODY, LimitKey, Triple, Who
 from tests.properties.stores import Answering, Store, finished
 
 P = ParamSpec("P")
@@ -134,17 +135,26 @@ class Till:
         self.store.write(record_reload, ("spend",), WORKERS, self.budgets, self.origin())
 
     def request(
-        self, hold_id: str, *, worker: str, model: str, amounts: Triple, tick: int = 1
+        self,
+        hold_id: str,
+        *,
+        worker: str,
+        model: str,
+        amounts: Triple,
+        who: Who = NOBODY,
     ) -> HoldRequest:
+        org, team, user, conversation = who
         return HoldRequest(
             id=hold_id,
             boot_id=self.boot_id,
             worker=worker,
             session_id=self.sessions[worker],
-            tick=tick,
+            tick=1,
             model=model,
             what="test",
             amounts=amounts_of(amounts),
+            identity=Identity(org=org or None, team=team or None, user=user or None),
+            conversation=conversation,
         )
 
     def reserve(self, request: HoldRequest) -> Hold | BudgetExceeded:

@@ -143,6 +143,22 @@ def test_a_restart_further_west_does_not_spend_the_same_day_twice(till: Till) ->
     assert not isinstance(again, Hold), "1,850 within an hour, under a cap of 1,000 a day"
 
 
+def test_a_timezone_that_comes_back_counts_what_was_used_in_the_other(till: Till) -> None:
+    def start_in(zone: str) -> None:
+        till.zone = ZoneInfo(zone)
+        till.budgets = till.budgets_for(LIMITS)
+        till.start()
+
+    till.clock.at = datetime(2026, 6, 2, 1, tzinfo=UTC)  # the 1st in New York, the 2nd in Tokyo
+    start_in("America/New_York")
+    till.settle(held(till, "h1", 10), (10, 0, 1))
+    start_in("Asia/Tokyo")
+    till.settle(held(till, "h2", 900), (900, 0, 1))
+    start_in("America/New_York")
+    again = till.reserve(till.request("h3", worker="b", model="p/x", amounts=(500, 0, 1)))
+    assert not isinstance(again, Hold), "1,410 on one day, under a cap of 1,000"
+
+
 @gap(known_gaps.POSTGRES_TAKES_A_NUL)
 @pytest.mark.parametrize("where", ["why", "note", "kill"])
 def test_a_nul_in_a_text_leaves_no_tick_without_end_and_no_kill_unlatched(

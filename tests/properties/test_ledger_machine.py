@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,9 +18,9 @@ from supervisor.events import kinds
 from supervisor.events.log import parse
 from supervisor.ledger.holds import Account, Hold, HoldStatus
 from tests.properties import known_gaps, wall_clock
-from tests.properties.configs import ZONES, a_config, amounts, spans
+from tests.properties.configs import WHO, ZONES, a_config, amounts, spans
 from tests.properties.effort import effort
-from tests.properties.ledger_model import LedgerModel, LimitKey, ModelHold, Triple
+from tests.properties.ledger_model import LedgerModel, LimitKey, ModelHold, Triple, Who, names_of
 from tests.properties.ledger_world import MODELS, WORKERS, Till, Torn
 from tests.properties.stores import Memory, Store
 
@@ -54,12 +55,15 @@ class LedgerMachine(RuleBasedStateMachine):
         worker=st.sampled_from(WORKERS),
         model=st.sampled_from(MODELS),
         worst=amounts,
+        who=st.sampled_from(WHO),
         is_torn=st.booleans(),
     )
-    def reserve(self, worker: str, model: str, worst: Triple, is_torn: bool) -> None:
+    def reserve(self, worker: str, model: str, worst: Triple, who: Who, is_torn: bool) -> None:
         session = self.till.sessions[worker]
         self.count += 1
-        request = self.till.request(f"h{self.count}", worker=worker, model=model, amounts=worst)
+        request = self.till.request(
+            f"h{self.count}", worker=worker, model=model, amounts=worst, who=who
+        )
         if is_torn:
             before = self.till.accounts()
             with pytest.raises(Torn):
@@ -68,26 +72,31 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.till.hold(request.id) is None
             return
         self.model.tick(self.till.clock.at)
-        unfit = self.model.unfit(worst, worker=worker, session=session, model=model)
+        names = names_of(worker, model, who)
+        unfit = self.model.unfit(worst, names, session)
         placed = self.till.reserve(request)
         if isinstance(placed, BudgetExceeded):
             if not self.has_moved:
-                self._check_refusal(placed, unfit, session, worst)
+                self._check_refusal(placed, unfit, (names, session), worst)
             return
         assert unfit == [], f"placed, though it does not fit under {unfit}"
         at = from_us(placed.placed_at)
         assert wall_clock.quarter_before(at) == wall_clock.quarter_before(self.model.clock)
         self.model.holds[request.id] = ModelHold(
-            worker=worker, session=session, model=model, at=self.model.clock, held=worst
+            worker=worker, session=session, model=model, at=self.model.clock, held=worst, who=who
         )
 
     def _check_refusal(
-        self, refusal: BudgetExceeded, unfit: list[LimitKey], session: str, worst: Triple
+        self,
+        refusal: BudgetExceeded,
+        unfit: list[LimitKey],
+        call: tuple[Mapping[str, str], str],
+        worst: Triple,
     ) -> None:
-        by_account = {self.model.account(key, session): key for key in unfit}
+        by_account = {self.model.account(key, *call): key for key in unfit}
         assert refusal.account in by_account, f"{refusal}, but {list(by_account)} are short"
         key = by_account[refusal.account]
-        settled, held = self.model.balance(key, session)
+        settled, held = self.model.balance(key, *call)
         limit = self.model.limits[key]
         needed = worst[["micro_usd", "tokens", "actions"].index(key[2])]
         assert (refusal.needed, refusal.free) == (needed, max(limit - settled - held, 0))
@@ -106,6 +115,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model=before.model,
             at=before.at,
             held=before.held,
+            who=before.who,
             status=status,
             settled=settled,
         )
@@ -155,7 +165,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(
         pick=st.integers(0, 50),
-        field=st.sampled_from(["", "cost", "tokens", "actions", "model", "worker"]),
+        field=st.sampled_from(["", "cost", "tokens", "actions", "model", "worker", "user"]),
     )
     def reserve_again(self, pick: int, field: str) -> None:
         first = self._some_hold(pick, "open", "settled", "released", "forfeited")
@@ -175,15 +185,22 @@ class LedgerMachine(RuleBasedStateMachine):
                 tokens + (field == "tokens"),
                 actions + (field == "actions"),
             ),
+            who=_with_another_user(known.who) if field == "user" else known.who,
         )
         before = self.till.accounts()
         if not field and is_known_session:
-            assert self.till.reserve(request) == first
-            # In a later period it may open that period's accounts; it takes nothing from any.
+            # In a later period it may open that period's accounts, and the holds that are open
+            # then join them; it takes nothing from any.
+            again = self.till.reserve(request)
+            assert isinstance(again, Hold)
+            assert again.account_ids.startswith(first.account_ids)
+            assert msgspec.structs.replace(again, account_ids=first.account_ids) == first
             self.model.tick(self.till.clock.at)
             after = self.till.accounts()
             assert {name: after[name] for name in before} == before
-            assert all(row.held == 0 for name, row in after.items() if name not in before)
+            in_flight = [hold.held for hold in self.model.holds.values() if hold.status == "open"]
+            most = max(map(sum, zip(*in_flight, strict=True)), default=0)
+            assert all(row.held <= most for name, row in after.items() if name not in before)
             return
         with pytest.raises(CommandConflict) as told:
             self.till.reserve(request)
@@ -260,7 +277,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Give the model other limits, but for additions that are known to go wrong."""
         if not known_gaps.LIMITS_FOLLOW_THE_LEDGERS_CLOCK:
             # A call that costs nothing brings the ledger's clock to where the wall clock stands.
-            self.reserve("a", MODELS[0], (0, 0, 0), is_torn=False)
+            self.reserve("a", MODELS[0], (0, 0, 0), WHO[0], is_torn=False)
         before = self.model.limits
         self.removed |= before.keys() - limits.keys()
         is_moving = self._is_moving()
@@ -320,11 +337,12 @@ class LedgerMachine(RuleBasedStateMachine):
         rows = {row.id: row for row in self.till.current()}
         for worker in WORKERS:
             session = self.till.sessions[worker]
-            for model in MODELS:
-                for key in self.model.keys(worker=worker, session=session, model=model):
-                    row = rows.get(self.model.account(key, session))
+            for model, who in itertools.product(MODELS, WHO):
+                names = names_of(worker, model, who)
+                for key in self.model.keys(names, session):
+                    row = rows.get(self.model.account(key, names, session))
                     if row is not None and self._is_as_configured(row, key):
-                        told, due = (row.settled, row.held), self.model.balance(key, session)
+                        told, due = (row.settled, row.held), self.model.balance(key, names, session)
                         assert told == due or self.has_moved, row.id
                         assert sum(told) >= sum(due), row.id
 
@@ -368,6 +386,11 @@ def _as_placed(hold: Hold) -> Hold:
     return msgspec.structs.replace(
         hold, status=HoldStatus.OPEN, cost_settled=0, tokens_settled=0, actions_settled=0, why=""
     )
+
+
+def _with_another_user(who: Who) -> Who:
+    org, team, user, conversation = who
+    return (org, team, f"{user}x", conversation)
 
 
 TestLedger = LedgerMachine.TestCase

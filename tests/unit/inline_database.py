@@ -15,8 +15,9 @@ from supervisor.storage.sqlite import SqliteTransaction
 class InlineDatabase:
     """The whole protocol, with no thread: for tests whose time is virtual.
 
-    `failures` is how many of the next calls the store does not answer, `fail_reads` how many of
-    the next reads; `foreign_commits` says of each look whether somebody else has committed.
+    `writes` counts the calls; `failures` is how many of the next calls the store does not answer,
+    `fail_reads` how many of the next reads; `foreign_commits` says of each look whether somebody
+    else has committed.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class InlineDatabase:
             self._connection.executescript(migration.sql)
         self._listeners: list[Callable[[Sequence[object]], None]] = []
         self._failed_writes = 0
+        self.writes = 0
         self.failures = 0
         self.fail_reads = 0
         self.foreign_commits: list[bool] = []
@@ -35,6 +37,7 @@ class InlineDatabase:
     ) -> asyncio.Future[T]:
         tx = SqliteTransaction(self._connection, self._statements)
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.writes += 1
         try:
             self._fail_if_told()
             self._connection.execute("BEGIN")

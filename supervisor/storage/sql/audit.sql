@@ -25,7 +25,8 @@ SELECT id AS key FROM accounts WHERE id > :after ORDER BY id LIMIT 1
 
 -- name: hold
 SELECT worker, session_id, tick, model, account_ids, status, cost_held, tokens_held, actions_held,
-    cost_settled, tokens_settled, actions_settled
+    cost_settled, tokens_settled, actions_settled, org, team, user_id,
+    conversation
 FROM holds
 WHERE id = :id
 

@@ -26,7 +26,7 @@ ORDER BY id
 INSERT INTO accounts (
     id, scope, period, period_key, unit, limit_amount, settled, held, overrun, opened_at, resets_at
 ) VALUES (
-    :id, :scope, :period, :period_key, :unit, :limit_amount, :settled, 0, :overrun, :now,
+    :id, :scope, :period, :period_key, :unit, :limit_amount, :settled, :held, :overrun, :now,
     :resets_at
 )
 
@@ -39,6 +39,7 @@ UPDATE accounts SET resets_at = :now WHERE id = :id
 UPDATE accounts SET
     limit_amount = :limit_amount,
     settled = :settled,
+    held = :held,
     overrun = :overrun,
     resets_at = :resets_at,
     warned_at = NULL,
@@ -66,13 +67,15 @@ UPDATE accounts SET exhausted_at = :now WHERE id = :id AND exhausted_at IS NULL
 
 -- name: hold
 SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
-    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
+    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why,
+    org, team, user_id, conversation
 FROM holds
 WHERE id = :id
 
 -- name: open_holds_of_tick
 SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
-    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
+    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why,
+    org, team, user_id, conversation
 FROM holds
 WHERE status = 'open' AND worker = :worker AND tick = :tick
 ORDER BY id
@@ -80,10 +83,11 @@ ORDER BY id
 -- name: place_hold
 INSERT INTO holds (
     id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
-    tokens_held, actions_held, status
+    tokens_held, actions_held, status, org, team, user_id, conversation
 ) VALUES (
     :id, :boot_id, :worker, :session_id, :tick, :model, :what, :account_ids, :placed_at,
-    :cost_held, :tokens_held, :actions_held, 'open'
+    :cost_held, :tokens_held, :actions_held, 'open', :org, :team, :user_id,
+    :conversation
 )
 ON CONFLICT (id) DO NOTHING
 
@@ -97,19 +101,91 @@ UPDATE holds SET
     actions_settled = :actions,
     why = :why
 WHERE id = :id AND status = :before
+RETURNING id, account_ids
 
--- What a scope has used since a moment; an open hold counts whole.
--- name: used_since
+-- What a scope's ended holds have used since a moment, and how many holds can still change.
+-- (A CAST, because Postgres must be told the type of a parameter that may be NULL.)
+-- name: used_by_scope
 SELECT
-    coalesce(sum(CASE WHEN status = 'open' THEN cost_held ELSE cost_settled END), 0) AS cost,
-    coalesce(sum(CASE WHEN status = 'open' THEN tokens_held ELSE tokens_settled END), 0) AS tokens,
-    coalesce(sum(CASE WHEN status = 'open' THEN actions_held ELSE actions_settled END), 0)
-        AS actions
+    coalesce(sum(cost_settled), 0) AS cost,
+    coalesce(sum(tokens_settled), 0) AS tokens,
+    coalesce(sum(actions_settled), 0) AS actions,
+    coalesce(sum(CASE WHEN status IN ('open', 'forfeited') THEN 1 ELSE 0 END), 0) AS movable
 FROM holds
 WHERE placed_at >= :since
-    AND (:worker IS NULL OR worker = :worker)
-    AND (:model IS NULL OR model = :model)
-    AND (:session_id IS NULL OR session_id = :session_id)
+    AND (CAST(:worker AS TEXT) IS NULL OR worker = :worker)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
+    AND (CAST(:org AS TEXT) IS NULL OR org = :org)
+    AND (CAST(:team AS TEXT) IS NULL OR team = :team)
+    AND (CAST(:user AS TEXT) IS NULL OR user_id = :user)
+    AND (CAST(:conversation AS TEXT) IS NULL OR conversation = :conversation)
+
+-- The same by the index of users.
+-- name: used_by_user
+SELECT
+    coalesce(sum(cost_settled), 0) AS cost,
+    coalesce(sum(tokens_settled), 0) AS tokens,
+    coalesce(sum(actions_settled), 0) AS actions,
+    coalesce(sum(CASE WHEN status IN ('open', 'forfeited') THEN 1 ELSE 0 END), 0) AS movable
+FROM holds
+WHERE user_id = :user AND user_id <> ''
+    AND placed_at >= :since
+    AND (CAST(:worker AS TEXT) IS NULL OR worker = :worker)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
+    AND (CAST(:org AS TEXT) IS NULL OR org = :org)
+    AND (CAST(:team AS TEXT) IS NULL OR team = :team)
+    AND (CAST(:conversation AS TEXT) IS NULL OR conversation = :conversation)
+
+-- And by that of conversations.
+-- name: used_by_conversation
+SELECT
+    coalesce(sum(cost_settled), 0) AS cost,
+    coalesce(sum(tokens_settled), 0) AS tokens,
+    coalesce(sum(actions_settled), 0) AS actions,
+    coalesce(sum(CASE WHEN status IN ('open', 'forfeited') THEN 1 ELSE 0 END), 0) AS movable
+FROM holds
+WHERE conversation = :conversation AND conversation <> ''
+    AND placed_at >= :since
+    AND (CAST(:worker AS TEXT) IS NULL OR worker = :worker)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
+    AND (CAST(:org AS TEXT) IS NULL OR org = :org)
+    AND (CAST(:team AS TEXT) IS NULL OR team = :team)
+    AND (CAST(:user AS TEXT) IS NULL OR user_id = :user)
+
+-- Two halves, so that each has the index of its status.
+-- name: movable_holds
+SELECT id, account_ids, 1 AS is_open, cost_held AS cost, tokens_held AS tokens,
+    actions_held AS actions
+FROM holds
+WHERE status = 'open'
+    AND placed_at >= :since
+    AND (CAST(:worker AS TEXT) IS NULL OR worker = :worker)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
+    AND (CAST(:org AS TEXT) IS NULL OR org = :org)
+    AND (CAST(:team AS TEXT) IS NULL OR team = :team)
+    AND (CAST(:user AS TEXT) IS NULL OR user_id = :user)
+    AND (CAST(:conversation AS TEXT) IS NULL OR conversation = :conversation)
+UNION ALL
+SELECT id, account_ids, 0 AS is_open, cost_settled AS cost, tokens_settled AS tokens,
+    actions_settled AS actions
+FROM holds
+WHERE status = 'forfeited'
+    AND placed_at >= :since
+    AND (CAST(:worker AS TEXT) IS NULL OR worker = :worker)
+    AND (CAST(:model AS TEXT) IS NULL OR model = :model)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
+    AND (CAST(:org AS TEXT) IS NULL OR org = :org)
+    AND (CAST(:team AS TEXT) IS NULL OR team = :team)
+    AND (CAST(:user AS TEXT) IS NULL OR user_id = :user)
+    AND (CAST(:conversation AS TEXT) IS NULL OR conversation = :conversation)
+ORDER BY id
+
+-- name: join_account
+UPDATE holds SET account_ids = :account_ids WHERE id = :id
 
 -- name: spend_by_worker
 SELECT worker AS key, count(*) AS holds, sum(cost_settled) AS cost, sum(tokens_settled) AS tokens,

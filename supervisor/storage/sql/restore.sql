@@ -28,16 +28,16 @@ ORDER BY id
 SELECT id, settled, held FROM accounts ORDER BY id
 
 -- What was used since a moment, for limits that are set later; an open hold counts whole.
--- name: used_by_worker_and_model
-SELECT worker, model,
+-- name: used_by_each
+SELECT worker, model, org, team, user_id, conversation,
     coalesce(sum(CASE WHEN status = 'open' THEN cost_held ELSE cost_settled END), 0) AS cost,
     coalesce(sum(CASE WHEN status = 'open' THEN tokens_held ELSE tokens_settled END), 0) AS tokens,
     coalesce(sum(CASE WHEN status = 'open' THEN actions_held ELSE actions_settled END), 0)
         AS actions
 FROM holds
 WHERE placed_at >= :since
-GROUP BY worker, model
-ORDER BY worker, model
+GROUP BY worker, model, org, team, user_id, conversation
+ORDER BY worker, model, org, team, user_id, conversation
 
 -- name: breakers_not_closed
 SELECT name, state, why, changed_at, retry_at FROM breakers WHERE state <> 'closed' ORDER BY name

@@ -17,6 +17,18 @@ FROM sessions
 WHERE status IN ('created', 'active', 'paused')
 ORDER BY id
 
+-- name: open_page
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, last_seq, last_hash, counters, summary
+FROM sessions
+WHERE status IN ('created', 'active', 'paused') AND id > :after
+ORDER BY id
+LIMIT :rows_max
+
+-- How far each open session has come.
+-- name: open_heads
+SELECT id, last_seq FROM sessions WHERE status IN ('created', 'active', 'paused')
+
 -- name: page
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
     received_note, handoff_note, last_seq, last_hash, counters, summary

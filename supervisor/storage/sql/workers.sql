@@ -61,7 +61,8 @@ LIMIT :rows_max
 
 -- name: orphaned_holds
 SELECT id, boot_id, worker, session_id, tick, model, what, account_ids, placed_at, cost_held,
-    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why
+    tokens_held, actions_held, status, cost_settled, tokens_settled, actions_settled, why,
+    org, team, user_id, conversation
 FROM holds
 WHERE status = 'open'
     AND boot_id <> :boot_id

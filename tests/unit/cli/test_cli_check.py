@@ -17,6 +17,18 @@ def test_sound_installation_exits_0_and_says_what_was_checked(site: Site) -> Non
     assert not site.state_dir.exists()
 
 
+def test_the_values_of_a_horizon_are_shown(site: Site) -> None:
+    site.edit_config("[spend]", '[session]\nhorizon = "week"\nmax_actions = 9\n[spend]')
+    site.edit_config("every_s = 60.0\nmodel", "model")
+    answer = json.loads(site.call("check", "--json").out)
+    told = {(one["what"], one["name"]): one["found"] for one in answer["checked"]}
+    assert told["session", "horizon week"] == (
+        "window daily, at most 150.00 USD and 9 actions in each, a checkpoint every 24 ticks"
+    )
+    assert told["worker", "digest"] == "site_agent:run, every 3600 s"
+    assert told["worker", "triage"] == "site_agent:run, every 60 s"
+
+
 def test_store_that_exists_is_opened(lived: Site) -> None:
     called = lived.call("check")
     assert called.code == 0
@@ -93,6 +105,7 @@ def test_every_problem_is_named_also_in_json(site: Site) -> None:
     assert [problem["code"] for problem in answer["problems"]] == ["config", "config"]
     assert {one["what"] for one in answer["checked"]} == {
         "config",
+        "session",
         "worker",
         "model",
         "drill",

@@ -283,7 +283,7 @@ async def test_hold_that_was_reconciled_by_hand_is_found(day: RecordedLife, dama
     ((hold,),) = damage.rows("SELECT id FROM holds WHERE why = 'the tick failed'")
     damage.run("UPDATE holds SET status = 'settled', cost_settled = 0 WHERE id = ?", hold)
     finding = await first(day)
-    assert finding.text == f"hold {hold}: its row says settled, its events forfeited"
+    assert finding.text == f"hold {hold}: its row says status settled, its events forfeited"
 
 
 async def test_hold_whose_row_is_gone_is_found(day: RecordedLife, damage: Damage) -> None:
@@ -296,7 +296,8 @@ async def test_hold_that_no_event_placed_is_found(day: RecordedLife, damage: Dam
     damage.run(
         "INSERT INTO holds SELECT 'stray', boot_id, worker, session_id, tick, model, what,"
         " account_ids, placed_at, cost_held, tokens_held, actions_held, status, ended_at,"
-        " cost_settled, tokens_settled, actions_settled, why FROM holds WHERE id = 'digest#1/1'"
+        " cost_settled, tokens_settled, actions_settled, why, org, team, user_id,"
+        " conversation FROM holds WHERE id = 'digest#1/1'"
     )
     finding = await first(day)
     assert finding.text == "hold stray: has a row, but no event has placed it"

@@ -233,6 +233,14 @@ async def test_no_hold_is_left_out_however_many_there_are(dead: DeadLife) -> Non
     assert await sums(dead) == Sums(4_500, 0)
 
 
+async def test_no_session_is_left_out_however_many_there_are(dead: DeadLife) -> None:
+    for number in range(450):
+        await dead.finish(await dead.begin(f"gone-{number}"))
+    dead.clock.advance(3600)
+    assert await dead.recover() == Findings(sessions=450)
+    assert await dead.recover() == Findings()
+
+
 async def test_what_was_recovered_before_the_store_failed_stays_recovered(
     dead: DeadLife, inline_store: InlineDatabase
 ) -> None:

@@ -14,6 +14,7 @@ import structlog
 from supervisor.clock import VirtualClock
 from supervisor.events.log import EventRow
 from supervisor.governance.rotation import SessionPlan
+from supervisor.hands.rules import HttpRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.holds import Account
 from supervisor.ledger.periods import Period
@@ -89,6 +90,7 @@ class Bench:
         timeout_s: float = 5.0,
         checkpoint_every: int = 12,
         options: Mapping[str, object] | None = None,
+        http: HttpRules | None = None,
     ) -> WorkerPlan:
         """Return a registered worker that runs `function`."""
         await self.store.write(register_worker, name, "running")
@@ -101,6 +103,7 @@ class Bench:
             checkpoint_every=checkpoint_every,
             model="p/m",
             options=options or {},
+            http=http or HttpRules(),
         )
 
     async def events(self, *kinds: str) -> list[dict[str, object]]:

@@ -41,7 +41,12 @@ class Yearly:
             config=Config(spend=SpendSection(daily_cap_usd=1.0)), path=folder / "config.toml"
         )
         self.sweep = ApprovalSweep(
-            bench.store, bench.clock, recorded.log, lambda: loaded, self._call
+            bench.store,
+            bench.clock,
+            recorded.log,
+            lambda: loaded,
+            self._call,
+            anyio.lowlevel.checkpoint,
         )
 
     def _call(self, worker: str) -> None:

@@ -90,7 +90,7 @@ async def test_a_worker_that_returns_what_is_no_outcome_has_crashed(
 
 async def test_a_worker_that_raises_has_failed_and_its_holds_end(bench: Bench) -> None:
     async def run(ctx: Context) -> None:
-        await ctx.calls.place(model="", what="lost", amounts=CENT)
+        await ctx.calls.place(what="lost", amounts=CENT, caller=ctx.calls.caller)
         raise ZeroDivisionError("oops")
 
     with pytest.raises(WorkerCrashed):
@@ -256,7 +256,7 @@ async def test_what_a_dead_life_left_is_closed_once_in_the_open(bench: Bench) ->
     plan = await bench.plan(nothing)
     begun = await _begin_only(bench, plan)
     dying = Context(bench.kernel, plan, tick=begun.tick, session=begun.session, state="{}")
-    await dying.calls.place(model="", what="in flight", amounts=CENT)
+    await dying.calls.place(what="in flight", amounts=CENT, caller=dying.calls.caller)
     assert await _recover(bench) == Findings(ticks=1, holds=1)
     assert await _recover(bench) == Findings()
     assert [e["tick"] for e in await bench.events("cycle_recovered")] == [1]

@@ -1,0 +1,1 @@
+"""Facts worth waking someone for, and their delivery."""

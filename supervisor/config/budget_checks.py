@@ -1,0 +1,121 @@
+"""What types alone can't say of limits, and of on whose behalf calls are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from supervisor.config.explain import did_you_mean
+from supervisor.config.sections import BudgetSection, Config, IdentitySection
+from supervisor.errors import ConfigError
+from supervisor.identity import name_problem
+
+#: The same kinds as ledger/scopes.py has.
+_KINDS = ("worker", "model", "conversation", "org", "team", "user")
+_IDENTITY_KINDS = ("org", "team", "user")
+_EACH = "*"
+_UNITS = ("max_cost_usd", "max_tokens", "max_actions")
+_MODEL = re.compile(r"\S{1,128}")
+_SCOPE_FIX = (
+    'use "system", "session", or a kind and a name: worker:, model:, conversation:, org:, team: '
+    "or user:"
+)
+
+Fail = Callable[[str, object, str, str], ConfigError]
+
+
+def check_budgets(config: Config, fail: Fail) -> None:
+    """Check every [[budget]] against the others and against what there is.
+
+    Raises:
+        ConfigError: made by `fail` of a key, its value, what is wrong, and the cure.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    for number, budget in enumerate(config.budget):
+        key = f"budget[{number}]"
+        _check_scope(f"{key}.scope", budget.scope, config, fail)
+        if (budget.scope, budget.period) == ("session", "unlimited"):
+            fix = 'write period = "session", which is as long as it lasts'
+            raise fail(f"{key}.period", budget.period, "is longer than a session", fix)
+        units = [name for name in _UNITS if getattr(budget, name) is not None]
+        if not units:
+            fix = f"add {', '.join(_UNITS[:-1])} or {_UNITS[-1]}"
+            raise fail(key, budget.scope, "limits nothing", fix)
+        for unit in units:
+            _check_once(f"{key}.{unit}", budget, unit, seen, fail)
+            seen.add((budget.scope, budget.period, unit))
+
+
+def _check_once(
+    key: str, budget: BudgetSection, unit: str, seen: set[tuple[str, str, str]], fail: Fail
+) -> None:
+    limit = (budget.scope, budget.period, unit)
+    if limit in seen:
+        fix = "keep one limit for each scope, period and unit"
+        raise fail(key, budget.scope, "is limited twice", fix)
+    if limit == ("system", "day", "max_cost_usd"):
+        fix = "set [spend] daily_cap_usd instead: it is that account"
+        raise fail("budget", "system", "limits the system's day again", fix)
+    if limit in {("session", "session", unit) for unit in ("max_cost_usd", "max_actions")}:
+        fix = f"set [session] {unit} instead: it is that account"
+        raise fail("budget", "session", "limits each session again", fix)
+
+
+def _check_scope(key: str, scope: str, config: Config, fail: Fail) -> None:
+    if scope in ("system", "session"):
+        return
+    parts = [part.partition(":") for part in scope.split(",")]
+    if scope.startswith("model:"):
+        parts = [("model", ":", scope.removeprefix("model:"))]
+    kinds = [kind for kind, colon, _ in parts if colon]
+    if len(kinds) < len(parts) or not set(kinds) <= set(_KINDS):
+        raise fail(key, scope, "is not a scope", _SCOPE_FIX)
+    in_order = [kind for kind in _IDENTITY_KINDS if kind in kinds]
+    if len(kinds) > 1 and kinds != in_order:
+        fix = 'join org, team and user only, in this order, such as "org:acme,user:ann"'
+        raise fail(key, scope, "joins what can't be joined", fix)
+    for kind, _, name in parts:
+        if name != _EACH:
+            _check_named(key, scope, (kind, name), config, fail)
+
+
+def _check_named(key: str, scope: str, part: tuple[str, str], config: Config, fail: Fail) -> None:
+    kind, name = part
+    # A budget of what is not there would limit nothing, in silence.
+    if kind == "worker" and name not in config.worker:
+        fix = did_you_mean(name, config.worker)
+        raise fail(key, scope, "names no worker of this config", fix)
+    if kind == "model":
+        check_model(key, scope, name, config, fail)
+    if kind not in ("worker", "model") and (problem := name_problem(name)):
+        fix = f'name the {kind}, or write "{kind}:*" for each one\'s own'
+        raise fail(key, scope, f"has a name that {problem}", fix)
+
+
+def check_model(key: str, value: str, model: str, config: Config, fail: Fail) -> None:
+    """Check that a model is `provider/model`, of a provider of this config.
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    provider, _, rest = model.partition("/")
+    if not rest or not _MODEL.fullmatch(model):
+        known = ", ".join(sorted(config.providers)) or "none yet"
+        fix = f"write PROVIDER/MODEL; [providers.*] has: {known}"
+        raise fail(key, value, "names no model", fix)
+    if provider not in config.providers:
+        fix = did_you_mean(provider, config.providers)
+        raise fail(key, value, "names no provider of this config", fix)
+
+
+def check_identity(key: str, identity: IdentitySection, fail: Fail) -> None:
+    """Check the names of an identity.
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    for kind in _IDENTITY_KINDS:
+        name = getattr(identity, kind)
+        if name is not None and (problem := name_problem(name)):
+            fix = "write a name without spaces, commas and *, or leave it out"
+            raise fail(f"{key}.{kind}", name, problem, fix)

@@ -1,0 +1,41 @@
+"""The kinds of events of the tools that workers are given: requests, and what was refused."""
+
+from __future__ import annotations
+
+from supervisor.events.event import Event
+
+
+class HttpRequested(Event, frozen=True, kw_only=True):
+    """A worker's request passed the gates and its rules, and was about to be sent.
+
+    `url` is without its query. No record of it, no request.
+    """
+
+    kind = "http_requested"
+    worker: str
+    request: str
+    method: str
+    url: str
+
+
+class HttpEnded(Event, frozen=True, kw_only=True):
+    """A request's answer was read, or it failed, as `why` says; `status` is 0 for no answer."""
+
+    kind = "http_ended"
+    worker: str
+    request: str
+    status: int
+    body_bytes: int
+    duration_s: float
+    why: str = ""
+
+
+class GuardrailTool(Event, frozen=True, kw_only=True):
+    """A worker asked a tool for what it may not have: `tool` is http, files, memory or secrets."""
+
+    kind = "guardrail_tool"
+    worker: str
+    tool: str
+    target: str
+    code: str
+    why: str

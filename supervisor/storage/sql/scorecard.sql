@@ -1,0 +1,36 @@
+-- What `supervisor scorecard` reads: events by the time at which they happened, or by session.
+-- No upper bound: a row whose `at` is damaged compares as above every number, and is to be named.
+
+-- name: events_since
+SELECT position AS key, session_id, seq, at, kind, payload FROM events
+WHERE position > :after AND at >= :since
+ORDER BY position
+
+-- name: next_since
+SELECT position AS key FROM events
+WHERE position > :after AND at >= :since
+ORDER BY position LIMIT 1
+
+-- By position, as nothing else of a row can be relied on where it is damaged.
+-- name: events_of_session
+SELECT position AS key, session_id, seq, at, kind, payload FROM events
+WHERE session_id = :session_id AND position > :after
+ORDER BY position
+
+-- name: next_of_session
+SELECT position AS key FROM events
+WHERE session_id = :session_id AND position > :after
+ORDER BY position LIMIT 1
+
+-- Without a worker's name: of all workers, and not of the daemon itself.
+-- name: newest_sessions
+SELECT id, worker, window_end, opened_at, closed_at FROM sessions
+WHERE worker = :worker OR (:worker IS NULL AND worker <> :system)
+ORDER BY opened_at DESC, id DESC
+LIMIT :rows_max
+
+-- name: session_before
+SELECT id, worker, window_end, opened_at, closed_at FROM sessions
+WHERE worker = :worker AND opened_at < :opened_at
+ORDER BY opened_at DESC
+LIMIT 1
