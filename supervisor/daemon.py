@@ -234,14 +234,8 @@ class Daemon:
 
     async def _begin(self, plans: list[WorkerPlan]) -> None:
         self.process_watch.start()
-        upkeep, metrics, vitals = self._upkeep, self.metrics, self._vitals
-        for listener in (
-            metrics.follow,
-            vitals.follow,
-            EventLines(self._log),
-            upkeep.alerts.follow,
-            upkeep.job_watch.follow,
-        ):
+        upkeep, metrics = self._upkeep, self.metrics
+        for listener in (metrics.follow, self._vitals.follow, EventLines(self._log), upkeep.follow):
             self._database.listen(listener)
         path, names = self._heartbeat_file, [plan.name for plan in plans]
         await self._database.read(check_not_behind, read_witness(path), path)

@@ -99,6 +99,11 @@ class Upkeep:
         """Look at once whether a ticket was decided: another process has committed."""
         self.approvals.look()
 
+    def follow(self, facts: Sequence[object]) -> None:
+        """Look at what one commit of this process has made true."""
+        self.alerts.follow(facts)
+        self.job_watch.follow(facts)
+
     def follow_others(self) -> None:
         """Look at once for drills, facts and jobs: others have committed."""
         self._rehearsals.canary.wake()
