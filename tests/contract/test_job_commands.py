@@ -64,6 +64,7 @@ async def test_a_dead_job_runs_again_with_all_its_attempts_or_is_put_aside(
     assert (await bench.job(second)).state is JobState.DISCARDED
     await bench.tick(done)
     assert await bench.states() == {"done": 1, "discarded": 1}
+    assert len(await bench.events("job_requeued", "job_discarded")) == 2
 
 
 async def test_a_waiting_job_is_cancelled_and_never_runs(bench: JobBench) -> None:
@@ -85,6 +86,7 @@ async def test_a_running_job_is_cancelled_when_its_worker_lets_go(bench: JobBenc
 
     await bench.tick(fails)
     assert (await bench.job(job)).state is JobState.CANCELLED
+    assert len(await bench.events("job_cancel_asked")) == 1
 
 
 async def test_a_job_that_is_done_before_its_cancel_is_done(bench: JobBench) -> None:
@@ -109,6 +111,8 @@ async def test_a_job_of_an_unknown_outcome_runs_no_more_until_it_is_resolved(
         await resolve(bench, second, is_done=True)
     await decide(bench, "cancel", second)
     assert await bench.states() == {"done": 1, "cancelled": 1}
+    assert len(await bench.events("job_quarantined")) == 2
+    assert len(await bench.events("job_resolved")) == 1
 
 
 async def test_one_that_was_not_done_runs_again(bench: JobBench) -> None:

@@ -219,6 +219,7 @@ async def test_a_refused_call_gives_the_job_back_with_no_attempt_used(bench: Job
     for one in (first, second):
         job = await bench.job(one)
         assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    assert {event["kind"] for event in await bench.events("job_given_back")} == {"job_given_back"}
     # It is behind the other now, which must not wait for it.
     assert (await bench.job(first)).run_at >= (await bench.job(second)).run_at
 
