@@ -169,8 +169,9 @@ class _Checker:
         if not _RUN.fullmatch(worker.run):
             fix = 'write "module:function", such as "my_agent:run"'
             raise self._fail(f"{key}.run", worker.run, "names no function", fix)
-        found = {"every_s": worker.every_s, "cron": worker.cron, "queue": worker.queue}
-        if sum(value is not None for value in found.values()) != 1:
+        schedules = {"every_s": worker.every_s, "cron": worker.cron, "queue": worker.queue}
+        found = {name: value for name, value in schedules.items() if value is not None}
+        if len(found) != 1:
             ways = 'every_s = 900.0 or cron = "0 6 * * *" or queue = "name"'
             fix = f"write either {ways}, or a [session] horizon"
             raise self._fail(key, found, "has no single schedule", fix)
