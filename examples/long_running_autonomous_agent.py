@@ -62,6 +62,9 @@ run = "long_running_autonomous_agent:run"
 model = "desk/assessor"
 options = {{ cycles = {cycles}, is_real = {is_real} }}
 
+[value]
+rate_usd_per_hour = 30.0         # what the time of the people is worth who would do it
+
 [policy]
 blocked = ["close_account"]      # critical cases: never
 auto_approve = ["answer_case", "change_plan", "refund"]
@@ -102,6 +105,8 @@ PLANS = {
     Priority.HIGH: Plan("refund", 0.3, 800),
     Priority.CRITICAL: Plan("close_account", 0.2, 1600),
 }
+#: What one routine case takes a person.
+HOURS_SAVED = 0.1
 #: USD of a session. A day's costs are about 0.06, and differ by the cases that fall on it.
 MAX_COST_USD = {"hour": 0.019, "day": 0.0165, "week": 0.057, "month": 0.057}
 
@@ -128,7 +133,7 @@ async def run(ctx: Context) -> Outcome:
             reasoning=reasoning,
             command_id=f"case-{case}",
         ):
-            pass  # Here it would be done in the help desk's system.
+            ctx.saved(HOURS_SAVED, f"case {case}")  # and do it in the help desk's system
     except ActionDenied as denied:
         for_a_person = int(ctx.state.get("for_a_person", 0)) + 1
         ctx.state["for_a_person"] = for_a_person
@@ -228,6 +233,7 @@ def look_back(config: Path) -> bool:
     print(f"approved {approved} + denied {denied} = {approved + denied} of {cycles} cycles")
     print(f"sessions {told['sessions']}, budgets used up {told['budget_exhaustions']}")
     print(f"scorecard and events: {'equal' if told == from_events else 'NOT EQUAL'}")
+    print(supervisor(config, "value", "--by", "worker").strip())
     print(supervisor(config, "audit").strip())
     return approved + denied == cycles and told == from_events
 

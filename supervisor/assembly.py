@@ -11,6 +11,7 @@ from supervisor.config import Config, Loaded, PriceTable, ProviderSection, Worke
 from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.worth import ValueRule, micro_hours
 from supervisor.hands.rules import HttpRules
 from supervisor.host_rules import parse_host_rule, parse_network
 from supervisor.identity import Identity
@@ -171,6 +172,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        value=_value(config, section),
         identity=Identity(**msgspec.structs.asdict(section.identity)),
         http=_http_rules(name, section.http),
         queue=section.queue or "",
@@ -210,6 +212,15 @@ def build_canary(loaded: Loaded) -> WorkerPlan:
         checkpoint_every=config.session.checkpoint_every,
         model="",
         options={},
+    )
+
+
+def _value(config: Config, section: WorkerSection) -> ValueRule:
+    rate = section.rate_usd_per_hour
+    if rate is None:
+        rate = config.value.rate_usd_per_hour
+    return ValueRule(
+        micro_hours=micro_hours(section.hours_saved), rate=limit_micro_usd(rate or 0.0)
     )
 
 

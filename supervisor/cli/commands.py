@@ -36,6 +36,7 @@ COMMANDS = {
     "scorecard": Entry(
         "scorecard", "approvals, denials, budgets, ticks, cost by session, day or horizon"
     ),
+    "value": Entry("value", "hours saved at their rate, less cost, by worker and period"),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
     "jobs": Entry("jobs", "lists, shows, enqueues, retries, cancels and resolves queued work"),
     "dead": Entry("jobs", "lists, shows, requeues and discards jobs that failed for good"),

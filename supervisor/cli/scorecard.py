@@ -14,8 +14,9 @@ from supervisor.cli.totals import print_totals
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded
 from supervisor.errors import UsageError
+from supervisor.governance.event_reading import damaged_text
 from supervisor.governance.rotation import SYSTEM
-from supervisor.governance.scorecard import Card, DamagedEvent, Scorecards, Wanted, read_scorecards
+from supervisor.governance.scorecard import Card, Scorecards, Wanted, read_scorecards
 from supervisor.governance.trends import Trend
 from supervisor.ledger.periods import Period
 from supervisor.money import MICRO_PER_USD, usd_text
@@ -84,7 +85,7 @@ def run(invocation: Invocation) -> int:
         _print(cards, options)
     if cards.damaged_total and not invocation.is_json:
         for damaged in cards.damaged:
-            print_warning(_damage_text(damaged))
+            print_warning(damaged_text(damaged))
         print_warning(
             f"{cards.damaged_total} events can't be read and are not counted;"
             " `supervisor audit` tells more"
@@ -154,9 +155,3 @@ def _trend_text(name: str, trend: Trend) -> str:
     if trend.change is None:
         return f"{name} new ({now})"
     return f"{name} {trend.change:+.0%} ({before} to {now})"
-
-
-def _damage_text(damaged: DamagedEvent) -> str:
-    number = "" if damaged.seq is None else f":{damaged.seq}"
-    of = f" ({damaged.session_id}{number})" if damaged.session_id else ""
-    return f"event at position {damaged.position}{of}: {damaged.what}"

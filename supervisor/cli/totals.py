@@ -23,6 +23,9 @@ def print_totals(totals: Totals) -> None:
         f"budgets: {totals.budget_exhaustions} used up; spent"
         f" {usd_text(totals.cost_micro_usd)}, {totals.tokens} tokens, {totals.actions} actions"
     )
+    if totals.hours_saved:
+        worth = usd_text(totals.worth_micro_usd)
+        print_wrapped(f"value: {totals.hours_saved:g} hours saved, worth {worth}")
     print_wrapped(
         f"sessions: {totals.sessions} opened, {totals.rotations} rotations;"
         f" {totals.checkpoints} checkpoints"

@@ -12,9 +12,14 @@ from msgspec import Meta
 SECONDS_MAX = 366.0 * 86_400.0
 COUNT_MAX = 10**15
 USD_MAX = 1e9
+#: Of one tick, and for an hour: their product still fits 64 bits in micro-USD.
+HOURS_MAX = 100_000.0
+RATE_USD_MAX = 1e6
 
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
 Usd = Annotated[float, Meta(ge=0, le=USD_MAX)]
+Hours = Annotated[float, Meta(ge=0, le=HOURS_MAX)]
+HourlyUsd = Annotated[float, Meta(ge=0, le=RATE_USD_MAX)]
 Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 Positive = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
 

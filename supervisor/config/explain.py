@@ -31,6 +31,7 @@ from supervisor.config.sections import (
     SessionSection,
     SpendSection,
     SupervisorSection,
+    ValueSection,
     WorkerHttpSection,
     WorkerSection,
 )
@@ -47,6 +48,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "drills": DrillsSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
+    "value": ValueSection,
     "policy": PolicySection,
     "policy.auto": AutoSection,
     "policy.auto.condition": ConditionSection,

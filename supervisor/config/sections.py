@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from supervisor.config.alert_sections import AlertsSection
-from supervisor.config.bounds import Count, Positive, Seconds, Usd
+from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.policy_sections import PolicySection
 
@@ -62,6 +62,12 @@ class BudgetSection(_Section, frozen=True, kw_only=True):
     max_cost_usd: Usd | None = None
     max_tokens: Count | None = None
     max_actions: Count | None = None
+
+
+class ValueSection(_Section, frozen=True, kw_only=True):
+    """[value]: what people's time is worth; left out: nobody has said, and hours alone count."""
+
+    rate_usd_per_hour: HourlyUsd | None = None
 
 
 class HttpSection(_Section, frozen=True, kw_only=True):
@@ -154,6 +160,8 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None
+    hours_saved: Hours = 0.0
+    rate_usd_per_hour: HourlyUsd | None = None
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
@@ -181,5 +189,6 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    value: ValueSection = ValueSection()
     jobs: JobsSection = JobsSection()
     alerts: AlertsSection = AlertsSection()

@@ -8,6 +8,7 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     hands_kinds,
     job_kinds,
     upkeep_kinds,
+    value_kinds,
 )
 from supervisor.events.event import Event
 

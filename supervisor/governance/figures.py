@@ -9,7 +9,9 @@ import msgspec
 from supervisor.events import kinds
 from supervisor.events.counters import Counters
 from supervisor.events.kinds import Event
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.rotation import SYSTEM
+from supervisor.governance.worth import MICRO_PER_HOUR
 from supervisor.money import to_usd
 from supervisor.outcome import Outcome
 
@@ -41,6 +43,8 @@ class Figures(msgspec.Struct, kw_only=True):
     workers_failed: int = 0
     holds_reconciled: int = 0
     reconciled: int = 0
+    micro_hours: int = 0
+    worth: int = 0
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -57,10 +61,13 @@ class Figures(msgspec.Struct, kw_only=True):
             case kinds.SessionRotated():
                 self.rotations += event.worker != SYSTEM
             case _:
-                self._add_trouble(event)
+                self._add_rest(event)
 
-    def _add_trouble(self, event: Event) -> None:
+    def _add_rest(self, event: Event) -> None:
         match event:
+            case ValueReported():
+                self.micro_hours += event.micro_hours
+                self.worth += event.worth
             case kinds.DaemonStarted():
                 self.lives += 1
             case kinds.KillSwitchEngaged():
@@ -99,6 +106,9 @@ class Figures(msgspec.Struct, kw_only=True):
             cost_micro_usd=counters.cost,
             cost_usd=to_usd(counters.cost),
             reconciled_usd=to_usd(self.reconciled),
+            hours_saved=self.micro_hours / MICRO_PER_HOUR,
+            worth_micro_usd=self.worth,
+            worth_usd=to_usd(self.worth),
         )
 
 
@@ -106,7 +116,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a scorecard, as `supervisor scorecard` and `supervisor simulate` tell them.
 
     `cost_*` is what calls cost when they ended, forfeits in full; `reconciled_usd` is by how much
-    that was corrected later, in the window in which it was.
+    that was corrected later, in the window in which it was. `supervisor value` has it by worker.
     """
 
     events: int
@@ -131,6 +141,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     cost_micro_usd: int
     cost_usd: float
     reconciled_usd: float
+    hours_saved: float
+    worth_micro_usd: int
+    worth_usd: float
 
     def headline(self) -> dict[str, int]:
         """Return what a trend is told of, money in micro-USD."""

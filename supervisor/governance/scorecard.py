@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from supervisor.clock import from_us, iso, to_us
-from supervisor.events.kinds import KINDS, Event
+from supervisor.events.kinds import Event
+from supervisor.governance.event_reading import DamagedEvent, EventReading
 from supervisor.governance.figures import Figures, Totals
+from supervisor.governance.record_periods import finder, newest_periods
 from supervisor.governance.rotation import SYSTEM
-from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, damage_text, sound_rows
 from supervisor.governance.trends import Trend, trends
-from supervisor.ledger.periods import Period, period_end, period_start
+from supervisor.ledger.periods import Period
 from supervisor.storage.database import Transaction
 
 By: TypeAlias = Literal["session", "day", "horizon"]
-
-_DAMAGES_MAX = 100
-_US = timedelta(microseconds=1)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,15 +50,6 @@ class Card(Totals, frozen=True, kw_only=True):
     trend: dict[str, Trend]
 
 
-class DamagedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that could not be read; `session_id` and `seq` are given where they are known."""
-
-    position: int
-    what: str
-    session_id: str = ""
-    seq: int | None = None
-
-
 class Scorecards(msgspec.Struct, frozen=True, kw_only=True):
     """The scorecards, the oldest window first; `damaged` names the first hundred of its total."""
 
@@ -71,15 +60,6 @@ class Scorecards(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool
     damaged: tuple[DamagedEvent, ...]
     damaged_total: int
-
-
-class _EventRow(msgspec.Struct, frozen=True):
-    key: int
-    session_id: str
-    seq: int
-    at: int
-    kind: str
-    payload: str
 
 
 class _Session(msgspec.Struct, frozen=True):
@@ -123,7 +103,7 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
     Raises:
         StoreUnavailable: the store can't be read any further.
     """
-    reading = _Reading(tx)
+    reading = EventReading(tx)
     if wanted.by == "session":
         cards, is_complete = _sessions(tx, reading, wanted, to_us(now))
     else:
@@ -139,127 +119,30 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
     )
 
 
-class _Reading:
-    """Events one after the other; what can't be read of them is named and passed over."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self.damaged: list[DamagedEvent] = []
-        self.damaged_total = 0
-
-    def since(self, since: int) -> Iterator[tuple[_EventRow, Event | None]]:
-        """Yield every event that happened then or later, None for one that can't be parsed."""
-        return self._each("since", since=since)
-
-    def of_session(self, session_id: str) -> Iterator[tuple[_EventRow, Event | None]]:
-        """Yield every event of a session, None for one that can't be parsed."""
-        return self._each("of_session", session_id=session_id)
-
-    def _each(self, which: str, **values: int | str) -> Iterator[tuple[_EventRow, Event | None]]:
-        def pass_over(at: int, error: Exception) -> int:
-            broken = self._tx.row(f"scorecard.next_{which}", NumberKey, after=at, **values)
-            if broken is None:
-                raise error
-            session_id = str(values.get("session_id", ""))
-            self._name(broken.key, damage_text(error), session_id=session_id)
-            return broken.key
-
-        rows = sound_rows(
-            lambda at: self._tx.each(f"scorecard.events_{which}", _EventRow, after=at, **values),
-            after=BEFORE_ALL,
-            key=lambda row: row.key,
-            pass_over=pass_over,
-        )
-        for row in rows:
-            yield row, self._parse(row)
-
-    def _parse(self, row: _EventRow) -> Event | None:
-        try:
-            return msgspec.json.decode(row.payload, type=KINDS[row.kind])
-        except KeyError:
-            what = f"kind {row.kind!r} is not known"
-        except msgspec.DecodeError as error:
-            what = f"its payload {damage_text(error)}"
-        self._name(row.key, what, session_id=row.session_id, seq=row.seq)
-        return None
-
-    def _name(self, position: int, what: str, *, session_id: str, seq: int | None = None) -> None:
-        self.damaged_total += 1
-        if len(self.damaged) < _DAMAGES_MAX:
-            one = DamagedEvent(position=position, what=what, session_id=session_id, seq=seq)
-            self.damaged.append(one)
-
-
 # --- windows of the clock
 
 
-def _periods(reading: _Reading, wanted: Wanted, now: datetime) -> list[Card]:
-    windows = _windows_until(now, wanted)
-    place = _finder(windows)
+def _periods(reading: EventReading, wanted: Wanted, now: datetime) -> list[Card]:
+    # One more, which is only there for the trend of the one after it.
+    count = wanted.windows_max + 1
+    periods = newest_periods(wanted.period, now, timezone=wanted.timezone, count=count)
+    windows = [_Window(one.key, one.begins_at, one.ends_at, to_us(now)) for one in periods]
+    find = finder(periods)
     for row, event in reading.since(windows[0].begins_at):
-        window = place(row.at)
-        if window is not None and _is_of(row.session_id, wanted.worker):
-            _count(window, event)
+        place = find(row.at)
+        if place is not None and wanted.worker in (None, row.worker):
+            _count(windows[place], event)
     while len(windows) > 1 and windows[0].is_empty:
         del windows[0]  # the record began later
-    # The first of more is only there for the second one's trend.
-    is_extra = len(windows) > wanted.windows_max
     cards = [_card(window, before) for before, window in _with_before(windows)]
-    return cards[1:] if is_extra else cards
-
-
-def _windows_until(now: datetime, wanted: Wanted) -> list[_Window]:
-    windows: list[_Window] = []
-    moment = now
-    while len(windows) <= wanted.windows_max:
-        start = period_start(wanted.period, moment, timezone=wanted.timezone)
-        end = period_end(wanted.period, moment, timezone=wanted.timezone)
-        assert start is not None, f"the clock begins no {wanted.period}"
-        assert end is not None, f"the clock ends no {wanted.period}"
-        key = _key(wanted.period, start.astimezone(wanted.timezone))
-        windows.insert(0, _Window(key, to_us(start), to_us(end), to_us(now)))
-        moment = start - _US
-    return windows
-
-
-def _key(period: Period, local: datetime) -> str:
-    match period:
-        case Period.HOUR:
-            return local.strftime("%Y-%m-%dT%H:%M%z")
-        case Period.MONTH:
-            return local.strftime("%Y-%m")
-        case Period.WEEK:
-            year, week, _ = local.isocalendar()
-            return f"{year}-W{week:02d}"
-        case _:
-            return local.date().isoformat()
-
-
-def _finder(windows: list[_Window]) -> Callable[[int], _Window | None]:
-    """Return what finds the window of a moment; most events are of that of the one before."""
-    latest = windows[0]
-
-    def find(at: int) -> _Window | None:
-        nonlocal latest
-        if not latest.begins_at <= at < latest.ends_at:
-            found = next((one for one in windows if one.begins_at <= at < one.ends_at), None)
-            if found is None:
-                return None  # under a clock that was ahead
-            latest = found
-        return latest
-
-    return find
-
-
-def _is_of(session_id: str, worker: str | None) -> bool:
-    return worker is None or session_id.rpartition("@")[0] == worker
+    return cards[-wanted.windows_max :]
 
 
 # --- windows of sessions
 
 
 def _sessions(
-    tx: Transaction, reading: _Reading, wanted: Wanted, now: int
+    tx: Transaction, reading: EventReading, wanted: Wanted, now: int
 ) -> tuple[list[Card], bool]:
     rows = tx.rows(
         "scorecard.newest_sessions",
@@ -286,7 +169,7 @@ def _sessions(
     return cards, len(rows) <= wanted.windows_max
 
 
-def _fold(reading: _Reading, session: _Session, now: int) -> _Window:
+def _fold(reading: EventReading, session: _Session, now: int) -> _Window:
     closed_at = session.closed_at
     window = _Window(session.id, session.opened_at, session.window_end, now)
     window.is_over = closed_at is not None

@@ -14,9 +14,11 @@ import msgspec
 import structlog
 
 from supervisor.clock import Clock, iso
+from supervisor.config.bounds import HOURS_MAX
 from supervisor.errors import InputRefused, storable
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
+from supervisor.governance.worth import Saved, micro_hours
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _CLOSE_S = 2.0
 _AMOUNT_MAX = 1e9
+_WHAT_MAX = 500
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,7 @@ class Context:
         self.model = ModelAccess(kernel, plan, self.calls)
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
+        self.saved_by_now: Saved | None = None
         self.last_progress: Progress | None = None
         self._kernel = kernel
         self._plan = plan
@@ -231,6 +235,23 @@ class Context:
         """Say how far the tick has come."""
         self.last_progress = Progress(done=done, total=total, item=item)
         self.log.debug("progress", done=done, total=total, item=item)
+
+    def saved(self, hours: float, what: str = "") -> None:
+        """Say how many hours of people's work the tick has saved; what it says adds up.
+
+        On record with the tick's end, at the config's `rate_usd_per_hour`, if the tick ends as ok
+        or noop; in place of the worker's `hours_saved` of the config, also where it is 0.
+
+        Raises:
+            InputRefused: that is no number of hours.
+        """
+        if not math.isfinite(hours) or not 0 <= hours <= HOURS_MAX:
+            fix = f"give 0 to {HOURS_MAX:g}"
+            raise InputRefused(subject=f"saved {hours}", what="is no number of hours", fix=fix)
+        before = self.saved_by_now or Saved(micro_hours=0)
+        told = "; ".join(text for text in (before.what, storable(what)) if text)
+        total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
+        self.saved_by_now = Saved(micro_hours=total, what=told[:_WHAT_MAX])
 
     def handoff(self, note: str) -> None:
         """Leave a note of at most 4,000 characters for the session after this one.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from supervisor.backoff import full_jitter_s
 from supervisor.errors import (
@@ -20,6 +21,8 @@ from supervisor.errors import (
     Refusal,
     storable,
 )
+from supervisor.events.value_kinds import ValueReported
+from supervisor.governance.worth import worth
 from supervisor.jobs.endings import End, JobEnd
 from supervisor.jobs.queue import Candidate
 from supervisor.outcome import KEEPING_OUTCOMES, Outcome
@@ -36,7 +39,14 @@ from supervisor.worker.queue_records import (
     begin_queue_tick,
 )
 from supervisor.worker.records import Ending, Skipped
-from supervisor.worker.tick import TickEnd, Verdict, origin_now, run_worker, tick_request
+from supervisor.worker.tick import (
+    TickEnd,
+    Verdict,
+    origin_now,
+    run_worker,
+    tick_request,
+    value_reported,
+)
 
 _RETRY_FACTOR = 2.0
 _WHY_MAX = 500
@@ -122,6 +132,7 @@ class Drain:
         self._endings = Endings(kernel, self._hand, self._calls)
         self._worst: Verdict | None = None
         self._handoff_note: str | None = None
+        self._value: ValueReported | None = None
 
     @property
     def end(self) -> TickEnd:
@@ -180,6 +191,8 @@ class Drain:
         is_kept = verdict.outcome in KEEPING_OUTCOMES
         if is_kept:
             self._handoff_note = ctx.handoff_note or self._handoff_note
+            value = value_reported(self._plan, ctx, verdict.outcome)
+            self._value = _sum(self._value, value)
         requests = ctx.jobs.take_requests() if is_kept else ()
         if self._worst is None or _gravity(verdict) > _gravity(self._worst):
             self._worst = verdict
@@ -248,8 +261,17 @@ class Drain:
             code=verdict.code,
             why=storable(verdict.why)[:_WHY_MAX],
             handoff_note=self._handoff_note,
+            value=self._value,
         )
         await self._endings.finish(ending)
+
+
+def _sum(before: ValueReported | None, value: ValueReported | None) -> ValueReported | None:
+    """Return what the jobs of a tick were worth together."""
+    if before is None or value is None:
+        return before or value
+    saved = before.micro_hours + value.micro_hours
+    return msgspec.structs.replace(value, micro_hours=saved, worth=worth(saved, value.rate))
 
 
 def _gravity(verdict: Verdict) -> int:

@@ -15,6 +15,7 @@ from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.identity import NOBODY, Identity
@@ -62,6 +63,7 @@ class WorkerPlan:
     options: Mapping[str, object]
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
+    value: ValueRule = field(default_factory=ValueRule)
     queue: str = ""
 
 

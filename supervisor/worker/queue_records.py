@@ -145,7 +145,7 @@ def finish_queue_tick(
             # By this very transaction, whose answer was lost on its way.
             return True
         ending = msgspec.structs.replace(
-            ending, outcome=Outcome.FAILED, code="lease_lost", why=_LOST, state=None
+            ending, outcome=Outcome.FAILED, code="lease_lost", why=_LOST, state=None, value=None
         )
         finish_tick(tx, ending, origin, ends)
         _refuse(tx, hand, finished, origin)

@@ -11,6 +11,7 @@ from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
@@ -80,6 +81,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    value: ValueReported | None = None
     jobs: tuple[JobRequest, ...] = ()
 
 
@@ -223,6 +225,8 @@ def finish_tick(
                 why=ending.why,
             )
         )
+        if ending.value is not None:
+            journal.add(ending.value)
         for request in ending.jobs:
             enqueue(tx, journal, request)
         if progressed.ticks_since_checkpoint >= ending.checkpoint_every:

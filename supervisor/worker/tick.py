@@ -18,7 +18,9 @@ from supervisor.errors import (
     text_of,
 )
 from supervisor.events.log import Origin
+from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
+from supervisor.governance.worth import value_of
 from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
 from supervisor.worker.context import Context
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -239,5 +241,15 @@ def ending_of(
         why=storable(verdict.why)[:_WHY_MAX],
         state=verdict.state,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
+        value=value_reported(plan, ctx, verdict.outcome),
         jobs=ctx.jobs.take_requests() if verdict.outcome in KEEPING_OUTCOMES else (),
     )
+
+
+def value_reported(plan: WorkerPlan, ctx: Context, outcome: Outcome) -> ValueReported | None:
+    """Return what the worker's code was worth, None for nothing."""
+    # A tick that failed, crashed, hung or was refused has saved nobody anything, whatever it said.
+    if outcome not in KEEPING_OUTCOMES:
+        return None
+    is_ok = outcome is Outcome.OK
+    return value_of(plan.value, ctx.saved_by_now, worker=plan.name, tick=ctx.tick, is_ok=is_ok)

@@ -50,6 +50,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,
+    "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
     "`[jobs]`": sections.JobsSection,
     "`[policy]`": policy_sections.PolicySection,
