@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from supervisor.outcome import Outcome
     from supervisor.worker.context import Context
+    from supervisor.worker.wake_gate import Glance
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "Glance",
     "HttpFailed",
     "InputRefused",
     "KillSwitchEngaged",
@@ -49,7 +51,11 @@ __all__ = [
 ]
 
 # Looked up on first use: a worker's module imports the package without importing the daemon.
-_HOMES = {"Context": "supervisor.worker.context", "Outcome": "supervisor.outcome"}
+_HOMES = {
+    "Context": "supervisor.worker.context",
+    "Glance": "supervisor.worker.wake_gate",
+    "Outcome": "supervisor.outcome",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -24,7 +24,7 @@ from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
 from supervisor.supervision import Intensity
 from supervisor.windows import parse_window
-from supervisor.worker.loading import load_function
+from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
 from supervisor.worker.schedule import Cron, Every, OnQueue
@@ -162,6 +162,9 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         name=name,
         function=load_function(name, section.run, folder=loaded.folder),
         schedule=_schedule(section, loaded.timezone),
+        has_work=None
+        if section.has_work is None
+        else load_wake_gate(name, section.has_work, folder=loaded.folder),
         session=SessionPlan(
             worker=name,
             span_s=parse_window(section.window or config.session.window),
@@ -231,7 +234,14 @@ def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
         return OnQueue(section.queue)
     assert section.cron is not None, "a worker without a schedule is refused"
     zone = ZoneInfo(section.timezone) if section.timezone else timezone
-    return Cron(section.cron, zone)
+    return Cron(
+        section.cron,
+        zone,
+        missed=section.missed,
+        lateness_max_s=section.lateness_max_s,
+        overlap=section.overlap,
+        jitter_s=section.jitter_s,
+    )
 
 
 def build_intensity(config: Config) -> Intensity:

@@ -16,7 +16,7 @@ from supervisor.config import Loaded, WorkerSection
 from supervisor.errors import SupervisorError
 from supervisor.money import limit_micro_usd, usd_text
 from supervisor.storage.open import store_name
-from supervisor.worker.loading import load_function
+from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models
 
 EXIT_SOUND = 0
@@ -129,6 +129,8 @@ def _check_worker(
 ) -> Iterator[Checked]:
     checked = _check_function(loaded, name, section.run, what="worker")
     yield msgspec.structs.replace(checked, found=f"{section.run}, {_schedule(section)}")
+    if section.has_work is not None:
+        yield _check_wake_gate(loaded, name, section.has_work)
     if not section.model:
         return
     checked = Checked(what="model", name=name, found=section.model)
@@ -144,6 +146,15 @@ def _check_function(loaded: Loaded, name: str, run: str, *, what: str) -> Checke
     checked = Checked(what=what, name=name, found=run)
     try:
         load_function(name, run, folder=loaded.folder)
+    except SupervisorError as error:
+        return msgspec.structs.replace(checked, problem=error)
+    return checked
+
+
+def _check_wake_gate(loaded: Loaded, name: str, has_work: str) -> Checked:
+    checked = Checked(what="has_work", name=name, found=has_work)
+    try:
+        load_wake_gate(name, has_work, folder=loaded.folder)
     except SupervisorError as error:
         return msgspec.structs.replace(checked, problem=error)
     return checked

@@ -180,6 +180,11 @@ class _Checker:
             raise self._fail(f"{key}.queue", worker.queue, "is not a usable name", fix)
         if worker.cron is not None:
             self._try(f"{key}.cron", worker.cron, _cron, "see crontab(5) for its five fields")
+        if worker.has_work is not None and not _RUN.fullmatch(worker.has_work):
+            fix = 'write "module:function", such as "my_agent:has_work"'
+            raise self._fail(f"{key}.has_work", worker.has_work, "names no function", fix)
+        if worker.cron is None:
+            self._only_of_cron(key, worker)
         if worker.timezone is not None:
             self.timezone(f"{key}.timezone", worker.timezone)
         if worker.window is not None:
@@ -188,6 +193,14 @@ class _Checker:
             check_model(f"{key}.model", worker.model, worker.model, config, self.fail)
         check_identity(f"{key}.identity", worker.identity, self.fail)
         check_http(f"{key}.http", worker.http, self.fail)
+
+    def _only_of_cron(self, key: str, worker: WorkerSection) -> None:
+        plain = WorkerSection(run=worker.run)
+        for name in ("missed", "lateness_max_s", "overlap", "jitter_s"):
+            value = getattr(worker, name)
+            if value != getattr(plain, name):
+                fix = "it belongs to cron: every_s counts from the end of a tick and misses none"
+                raise self._fail(f"{key}.{name}", value, "has no occurrences to be about", fix)
 
     def _named(self, key: str, name: str) -> None:
         if name == _CANARY and key.startswith("worker."):

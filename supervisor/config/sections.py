@@ -156,6 +156,11 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     cron: str | None = None
     queue: str | None = None
     timezone: str | None = None
+    missed: Literal["skip", "once", "all"] = "skip"
+    lateness_max_s: Seconds = 3_600.0
+    overlap: Literal["skip", "queue", "cancel"] = "skip"
+    jitter_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    has_work: str | None = None
     model: str | None = None
     tick_timeout_s: Seconds = 120.0
     window: str | None = None

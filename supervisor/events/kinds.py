@@ -73,11 +73,21 @@ class TelemetryDropped(Event, frozen=True, kw_only=True):
 
 
 class CycleStarted(Event, frozen=True, kw_only=True):
-    """A tick passed the gates and its worker was called."""
+    """A tick passed the gates and its worker was called; `due_at` is of the cron occurrence."""
 
     kind = "cycle_started"
     worker: str
     tick: int
+    due_at: int = 0
+
+
+class OccurrenceMissed(Event, frozen=True, kw_only=True):
+    """An occurrence of a worker's cron expression does not run, for the reason given."""
+
+    kind = "occurrence_missed"
+    worker: str
+    due_at: int
+    why: str
 
 
 class CycleSkipped(Event, frozen=True, kw_only=True):

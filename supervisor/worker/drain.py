@@ -40,6 +40,7 @@ from supervisor.worker.queue_records import (
 )
 from supervisor.worker.records import Ending, Skipped
 from supervisor.worker.tick import (
+    Occasion,
     TickEnd,
     Verdict,
     origin_now,
@@ -92,7 +93,7 @@ async def run_queue_tick(
     )
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = tick_request(kernel, plan, is_called=is_called)
+        request = tick_request(kernel, plan, Occasion(is_called=is_called))
         origin = origin_now(kernel, plan)
         begun = await kernel.database.write(begin_queue_tick, request, ration, origin)
     if begun is None:
@@ -173,6 +174,8 @@ class Drain:
         try:
             verdict = await run_worker(self._kernel, self._plan, ctx)
         finally:
+            with anyio.CancelScope(shield=True):
+                await ctx.close()
             self._endings.add(self._finished(job, ctx, verdict), is_last=is_last)
         return verdict
 

@@ -10,17 +10,32 @@ from pathlib import Path
 from typing import cast
 
 from supervisor.errors import ConfigError
-from supervisor.worker.plan import WorkerFunction
+from supervisor.worker.plan import WakeGate, WorkerFunction
 
 
 def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
-    """Import `module:function`, from the Python path or from the config's folder.
+    """Import a worker's `module:function`, from the Python path or from the config's folder.
 
     Raises:
         ConfigError: it can't be imported, is not there, or is no coroutine function of a context.
     """
-    module_name, _, function_name = run.partition(":")
-    subject = f"worker.{worker}.run = {run!r}"
+    form = "(ctx: Context) -> Outcome | None"
+    return cast("WorkerFunction", _load(f"worker.{worker}.run", run, form, folder))
+
+
+def load_wake_gate(worker: str, has_work: str, *, folder: Path) -> WakeGate:
+    """Import the `module:function` that says whether a worker has anything to do.
+
+    Raises:
+        ConfigError: as for `load_function`.
+    """
+    form = "(glance: Glance) -> bool"
+    return cast("WakeGate", _load(f"worker.{worker}.has_work", has_work, form, folder))
+
+
+def _load(key: str, name: str, form: str, folder: Path) -> Callable[..., object]:
+    module_name, _, function_name = name.partition(":")
+    subject = f"{key} = {name!r}"
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     try:
@@ -42,15 +57,15 @@ def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
         raise ConfigError(
             subject=subject,
             what="is not a coroutine function",
-            fix=f"write `async def {function_name}(ctx: Context) -> Outcome | None`",
+            fix=f"write `async def {function_name}{form}`",
         )
     if not _takes_one(function):
         raise ConfigError(
             subject=subject,
-            what="can't be called with the context alone",
-            fix=f"write `async def {function_name}(ctx: Context) -> Outcome | None`",
+            what="can't be called with one argument alone",
+            fix=f"write `async def {function_name}{form}`",
         )
-    return cast("WorkerFunction", function)
+    return cast("Callable[..., object]", function)
 
 
 def _takes_one(function: Callable[..., object]) -> bool:

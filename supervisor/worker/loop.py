@@ -21,8 +21,11 @@ from supervisor.governance.rotation import find_session, pause_session
 from supervisor.governance.session import SessionStatus
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
-from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.tick import TickEnd, run_tick
+from supervisor.worker.plan import Kernel, Schedule, WorkerPlan
+from supervisor.worker.schedule import Cron
+from supervisor.worker.tick import Occasion, TickEnd, run_tick
+from supervisor.worker.timetable import Busy, Timetable
+from supervisor.worker.wake_gate import has_work
 
 _RETRY_S = 1.0
 _ON_CAP_WHY = "spend cap"
@@ -36,7 +39,9 @@ class WorkerLoop:
         self._kernel = kernel
         self._woken = anyio.Event()
         self._is_first = True
-        self._latest_due: datetime | None = None
+        self._timetable = self._open_timetable()
+        self._busy: Busy | None = None
+        self._is_due = False
         self._is_stopping = False
         self._is_refused = False
         self._is_called = False
@@ -53,11 +58,12 @@ class WorkerLoop:
 
     def replace(self, plan: WorkerPlan) -> None:
         """Go on with another plan; a changed schedule begins with a tick now."""
-        has_new_schedule = plan.schedule != self.plan.schedule
-        self.plan = plan
-        if has_new_schedule:
-            self._latest_due = None
-            self._woken.set()
+        before, self.plan = self.plan.schedule, plan
+        if plan.schedule != before:
+            self._timetable = self._open_timetable()
+            if not _has_same_occurrences(before, plan.schedule):
+                self._is_due = False
+                self._woken.set()
         self.wake()
 
     def stop(self) -> None:
@@ -73,41 +79,93 @@ class WorkerLoop:
         """
         if self._is_first:
             self._is_first = False
-            waits = self.plan.schedule.follows_wall_clock
-            await self._wait(self._own_delay_s() if waits else 0.0)
+            await self._wait_for_the_first()
         while not self._is_stopping:
             delay_s = await self._tick()
             await self._wait(delay_s)
+
+    def _open_timetable(self) -> Timetable | None:
+        schedule = self.plan.schedule
+        return Timetable(self._kernel, self.plan, schedule) if isinstance(schedule, Cron) else None
+
+    async def _wait_for_the_first(self) -> None:
+        """Wait for the first occurrence of a cron expression; a span begins with a tick."""
+        if self._timetable is None:
+            await self._wait(0.0)
+            return
+        while not self._is_stopping:
+            try:
+                await self._wait(await self._own_delay_s())
+            except StoreUnavailable as error:
+                self._say_unavailable(error)
+                await self._wait(_RETRY_S)
+            else:
+                return
 
     async def _tick(self) -> float:
         """Run one tick and return the seconds until the next."""
         self._is_refused = False
         is_called, self._is_called = self._is_called, False
         try:
-            end = await self._run_tick(is_called=is_called)
-            self._is_refused = end.refusal is not None
+            end = await self._tick_if_due(is_called=is_called)
+            self._is_refused = end is not None and end.refusal is not None
             # Kept until a tick has passed the gates: it is that one that learns of the decision.
-            self._is_called |= is_called and end.outcome is Outcome.SKIPPED
-            if end.refusal is not None:
+            self._is_called |= is_called and end is not None and end.outcome is Outcome.SKIPPED
+            if end is not None and end.refusal is not None:
                 return await self._delay_after_refusal(end, end.refusal)
+            return await self._own_delay_s()
         except StoreUnavailable as error:
             # Requirement K5: what can't be read counts as engaged.
             self._is_called |= is_called
-            self._kernel.log.error("store_unavailable", worker=self.plan.name, error=str(error))
-            return max(_RETRY_S, self._own_delay_s())
-        return self._own_delay_s()
+            self._say_unavailable(error)
+            span_s = 0.0 if self._timetable else self.plan.schedule.next_delay_s(self._now)
+            return max(_RETRY_S, span_s)
 
-    async def _run_tick(self, *, is_called: bool) -> TickEnd:
-        return await run_tick(self._kernel, self.plan, is_called=is_called)
+    async def _tick_if_due(self, *, is_called: bool) -> TickEnd | None:
+        """Tick, for the occurrence that is due where it comes for one; None where none is."""
+        is_due, self._is_due = self._is_due, False
+        timetable = self._timetable
+        if timetable is None or not is_due:
+            may_tick = is_called or await has_work(self._kernel, self.plan)
+            return await self._run(Occasion(is_called=is_called)) if may_tick else None
+        # Due until it was taken, or given up: a store that does not answer takes none.
+        self._is_due = True
+        claim = await timetable.take_due(self._busy)
+        self._busy = None
+        if claim is None and not is_called:
+            self._is_due = False
+            return None
+        if claim is not None and not is_called and not await has_work(self._kernel, self.plan):
+            await timetable.pass_over(claim)
+            self._is_due = False
+            return None
+        cancel_at = timetable.cancel_at(claim)
+        end = await self._run(Occasion(is_called=is_called, claim=claim, cancel_at=cancel_at))
+        self._is_due = False
+        if end.is_elsewhere:
+            await timetable.open()
+        elif claim is not None:
+            timetable.note_taken(claim)
+        return end
 
-    def _own_delay_s(self) -> float:
-        schedule, now = self.plan.schedule, self._kernel.clock.now()
-        if not schedule.follows_wall_clock:
-            return schedule.next_delay_s(now)
-        # After the latest occurrence, also where the clock was set back before it: each runs once.
-        after = max(now, self._latest_due or now)
-        due = after + timedelta(seconds=schedule.next_delay_s(after))
-        return (due - now).total_seconds()
+    async def _run(self, occasion: Occasion) -> TickEnd:
+        began = self._now
+        try:
+            return await run_tick(self._kernel, self.plan, occasion)
+        finally:
+            self._busy = Busy(began=began, ended=self._now)
+
+    @property
+    def _now(self) -> datetime:
+        return self._kernel.clock.now()
+
+    def _say_unavailable(self, error: StoreUnavailable) -> None:
+        self._kernel.log.error("store_unavailable", worker=self.plan.name, error=str(error))
+
+    async def _own_delay_s(self) -> float:
+        if self._timetable is None:
+            return self.plan.schedule.next_delay_s(self._now)
+        return (await self._timetable.next_due() - self._now).total_seconds()
 
     async def _delay_after_refusal(self, end: TickEnd, refusal: Refusal) -> float:
         """Return how long to wait: until what refused can have changed, or until woken."""
@@ -117,9 +175,9 @@ class WorkerLoop:
             case BreakerOpen(retry_at=retry_at):
                 return max((retry_at - self._kernel.clock.now()).total_seconds(), 0.0)
             case KillSwitchEngaged() | SessionNotActive():
-                return max(self._own_delay_s(), _RETRY_S)
+                return max(await self._own_delay_s(), _RETRY_S)
             case _:
-                return self._own_delay_s()
+                return await self._own_delay_s()
 
     async def _delay_on_cap(self, end: TickEnd, refusal: BudgetExceeded) -> float:
         """Do as [spend] on_cap says (requirement L7).
@@ -128,7 +186,7 @@ class WorkerLoop:
         budget is no reason to stop the others.
         """
         if refusal.may_free_up:
-            return self._own_delay_s()
+            return await self._own_delay_s()
         on_cap = self._kernel.policy.on_cap
         if on_cap == "stop" and refusal.account.startswith("system/"):
             self._kernel.request_stop(f"on_cap = stop: {refusal}")
@@ -137,7 +195,7 @@ class WorkerLoop:
             await self._kernel.database.write(_pause_on_cap, end.session_id, origin)
         now = self._kernel.clock.now()
         resets_at = refusal.resets_at or await self._session_end(end) or now
-        return max((resets_at - now).total_seconds(), self._own_delay_s(), _RETRY_S)
+        return max((resets_at - now).total_seconds(), await self._own_delay_s(), _RETRY_S)
 
     async def _session_end(self, end: TickEnd) -> datetime | None:
         session_id = end.session_id or ""
@@ -156,12 +214,16 @@ class WorkerLoop:
                 # clock after a suspend, the monotonic one after the wall clock was set back.
                 left_s = min(left_s, deadline_s - clock.monotonic())
             if left_s <= 0:
-                self._latest_due = due
+                self._is_due = True
                 break
             with anyio.move_on_after(min(left_s, self._kernel.wait_slice_s)):
                 await self._woken.wait()
         self._woken = anyio.Event()
         await anyio.lowlevel.checkpoint()
+
+
+def _has_same_occurrences(one: Schedule, other: Schedule) -> bool:
+    return isinstance(one, Cron) and isinstance(other, Cron) and one.name == other.name
 
 
 def _pause_on_cap(tx: Transaction, session_id: str, origin: Origin) -> None:

@@ -27,8 +27,10 @@ from supervisor.worker.models import Models
 
 if TYPE_CHECKING:
     from supervisor.worker.context import Context
+    from supervisor.worker.wake_gate import Glance
 
 WorkerFunction: TypeAlias = "Callable[[Context], Awaitable[Outcome | None]]"
+WakeGate: TypeAlias = "Callable[[Glance], Awaitable[bool]]"
 
 
 class Schedule(Protocol):
@@ -61,6 +63,7 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    has_work: WakeGate | None = None
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
     value: ValueRule = field(default_factory=ValueRule)

@@ -6,7 +6,7 @@ from supervisor.outcome import Outcome
 from supervisor.worker.drain import run_queue_tick
 from supervisor.worker.loop import WorkerLoop
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.tick import TickEnd, run_tick
+from supervisor.worker.tick import Occasion, TickEnd, run_tick
 
 #: A tick that took less than this may have more jobs next time, one that took longer has fewer:
 #: small jobs share their commits, and a long one keeps no other from a free worker.
@@ -31,7 +31,7 @@ class QueueLoop(WorkerLoop):
         if not self._is_refused:
             self._woken.set()
 
-    async def _run_tick(self, *, is_called: bool) -> TickEnd:
+    async def _tick_if_due(self, *, is_called: bool) -> TickEnd | None:
         self.is_idle, self._has_found = False, True
         began_s = self._kernel.clock.monotonic()
         end = await run_queue_tick(
@@ -45,14 +45,14 @@ class QueueLoop(WorkerLoop):
             self.is_idle, self._has_found = True, False
             # The decision is of a job that is put off: the tick that has it learns of it.
             self._is_called |= is_called
-            return TickEnd(outcome=Outcome.NOOP)
+            return None
         if self._kernel.clock.monotonic() - began_s < _BRISK_S:
             self._jobs_max = min(self._jobs_max * 2, self._kernel.policy.jobs.batch_max)
         else:
             self._jobs_max = max(self._jobs_max // 2, 1)
         return end
 
-    def _own_delay_s(self) -> float:
+    async def _own_delay_s(self) -> float:
         if self._is_refused:
             return _RETRY_S
         return 0.0 if self._has_found else _IDLE_S
@@ -65,6 +65,6 @@ async def tick_once(kernel: Kernel, plan: WorkerPlan) -> TickEnd:
         WorkerCrashed, StoreUnavailable: as `run_tick` does.
     """
     if not plan.queue:
-        return await run_tick(kernel, plan, is_called=True)
+        return await run_tick(kernel, plan, Occasion(is_called=True))
     end = await run_queue_tick(kernel, plan, jobs_max=1, is_called=True)
     return end or TickEnd(outcome=Outcome.NOOP)

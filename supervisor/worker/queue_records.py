@@ -29,6 +29,7 @@ from supervisor.worker.records import (
     Ending,
     Skipped,
     Started,
+    TakenElsewhere,
     TickRequest,
     begin_tick,
     finish_tick,
@@ -88,6 +89,7 @@ def begin_queue_tick(
     if not found:
         return None
     begun = begin_tick(tx, request, origin)
+    assert not isinstance(begun, TakenElsewhere), "no occurrence is asked for"
     if isinstance(begun, Skipped):
         return begun
     origin = msgspec.structs.replace(origin, correlation_id=f"{request.worker}#{begun.tick}")

@@ -31,11 +31,15 @@ from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+from supervisor.worker.occurrences import Claim, take
 from supervisor.worker.placing import HoldEnd, write_ends
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker that wants to tick; `is_called` says that one of its tickets was decided."""
+    """A worker that wants to tick; `is_called` says that one of its tickets was decided.
+
+    `claim` is the occurrence of its schedule that it ticks for, None where it ticks for none.
+    """
 
     boot_id: str
     session: SessionPlan
@@ -44,6 +48,7 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_free: bool
     identity: Identity = NOBODY
     is_called: bool = False
+    claim: Claim | None = None
 
     @property
     def worker(self) -> str:
@@ -66,6 +71,10 @@ class Skipped:
     tick: int
     session: Session | None
     refusal: Refusal
+
+
+class TakenElsewhere(msgspec.Struct, frozen=True):
+    """The occurrence was taken before, by this daemon or by another: there is no tick."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +109,15 @@ class _Worker(msgspec.Struct, frozen=True):
     state: str
 
 
-def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started | Skipped:
-    """Pass the gates in order, rotate the session if it is due, and record what came of it."""
+def begin_tick(
+    tx: Transaction, request: TickRequest, origin: Origin
+) -> Started | Skipped | TakenElsewhere:
+    """Pass the gates in order, rotate the session if it is due, and record what came of it.
+
+    The occurrence for which it ticks is taken in the same transaction, also where a gate refuses.
+    """
+    if request.claim is not None and not take(tx, request.worker, request.claim):
+        return TakenElsewhere()
     situation = gates.look(tx, worker=request.worker, now=origin.at)
     # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
     refusal = gates.kill_switch(situation)
@@ -135,7 +151,8 @@ def begin_tick(tx: Transaction, request: TickRequest, origin: Origin) -> Started
     )
     with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
         let_probe_through(tx, journal, situation.breaker)
-        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick))
+        due_at = request.claim.due if request.claim else 0
+        journal.add(kinds.CycleStarted(worker=request.worker, tick=tick, due_at=due_at))
     if request.is_called:
         tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
     return Started(tick=tick, session=situation.session, state=numbered.state)

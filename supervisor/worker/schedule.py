@@ -21,19 +21,40 @@ class Every:
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A cron expression in a timezone; cronsim has Debian cron's rules for clock changes."""
+    """A cron expression in a timezone; cronsim has Debian cron's rules for clock changes.
+
+    `missed` is what becomes of occurrences that nobody was there to run: `skip`, `once` (the last
+    of them) or `all` that are not later than `lateness_max_s`. `overlap` is what becomes of one
+    that is due while a tick runs: `skip`, `queue` (one of them, after it) or `cancel` (the tick).
+    Each runs up to `jitter_s` seconds after its time.
+    """
 
     follows_wall_clock: ClassVar[bool] = True
     expression: str
     timezone: ZoneInfo
+    missed: str = "skip"
+    lateness_max_s: float = 3_600.0
+    overlap: str = "skip"
+    jitter_s: float = 0.0
 
-    def next_delay_s(self, now: datetime) -> float:
+    @property
+    def name(self) -> str:
+        """What its occurrences are known by: another expression has others."""
+        return f"{self.expression} {self.timezone.key}"
+
+    def next_after(self, moment: datetime) -> datetime:
+        """Return the first occurrence after `moment`, in UTC."""
         from cronsim import CronSim
 
-        occurrences = CronSim(self.expression, now.astimezone(self.timezone))
-        # In an hour that comes twice, what has run in its first pass is offered again: it is past.
-        delays = ((moment.astimezone(UTC) - now).total_seconds() for moment in occurrences)
-        return next(delay_s for delay_s in delays if delay_s > 0)
+        for occurrence in CronSim(self.expression, moment.astimezone(self.timezone)):
+            following = occurrence.astimezone(UTC)
+            # In an hour that comes twice, what has run in its first pass is offered again.
+            if following > moment:
+                return following
+        raise AssertionError(f"{self.expression} has no further occurrence; the config refuses it")
+
+    def next_delay_s(self, now: datetime) -> float:
+        return (self.next_after(now) - now).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)

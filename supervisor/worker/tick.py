@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio
 import anyio.lowlevel
@@ -23,10 +24,12 @@ from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
 from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
 from supervisor.worker.context import Context
+from supervisor.worker.occurrences import Claim
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.records import (
     Ending,
     Skipped,
+    TakenElsewhere,
     TickRequest,
     begin_tick,
     finish_tick,
@@ -34,6 +37,7 @@ from supervisor.worker.records import (
 
 _STORE_RETRY_S = 1.0
 _WHY_MAX = 500
+_NEXT_IS_DUE = "its next occurrence is due, and overlap = cancel"
 
 
 class WorkerCrashed(Exception):
@@ -42,11 +46,30 @@ class WorkerCrashed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickEnd:
-    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it."""
+    """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it.
+
+    `is_elsewhere` says that there was none: its occurrence was taken before.
+    """
 
     outcome: Outcome
     session_id: str | None = None
     refusal: Refusal | None = None
+    is_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Why a tick comes: one of the worker's tickets was decided, or an occurrence is due.
+
+    At `cancel_at` it is cancelled, as the next occurrence is due; None for never.
+    """
+
+    is_called: bool = False
+    claim: Claim | None = None
+    cancel_at: datetime | None = None
+
+
+_PLAIN = Occasion()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +85,8 @@ class Verdict:
     state: str | None = None
 
 
-async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickEnd:
+async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickEnd:
     """Run one tick of the worker through every gate and record its end.
-
-    `is_called` says that it comes because a ticket of the worker was decided.
 
     Raises:
         WorkerCrashed: the worker raised; the tick is recorded as failed.
@@ -73,8 +94,10 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     """
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = tick_request(kernel, plan, is_called=is_called)
+        request = tick_request(kernel, plan, occasion)
         begun = await kernel.database.write(begin_tick, request, origin_now(kernel, plan))
+    if isinstance(begun, TakenElsewhere):
+        return TickEnd(outcome=Outcome.SKIPPED, is_elsewhere=True)
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
@@ -82,7 +105,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     began_s = kernel.clock.monotonic()
     verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
-        verdict = await run_worker(kernel, plan, ctx)
+        verdict = await run_worker(kernel, plan, ctx, occasion)
     finally:
         with anyio.CancelScope(shield=True):
             await ctx.close()
@@ -92,7 +115,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False)
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def tick_request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -> TickRequest:
+def tick_request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:
     """Return what a worker asks the gates."""
     return TickRequest(
         boot_id=kernel.boot_id,
@@ -101,7 +124,8 @@ def tick_request(kernel: Kernel, plan: WorkerPlan, *, is_called: bool = False) -
         model=plan.model,
         is_free=kernel.models.is_free(plan.model),
         identity=plan.identity,
-        is_called=is_called,
+        is_called=occasion.is_called,
+        claim=occasion.claim,
     )
 
 
@@ -110,15 +134,22 @@ def origin_now(kernel: Kernel, plan: WorkerPlan) -> Origin:
     return Origin(at=kernel.clock.now(), actor=f"worker:{plan.name}")
 
 
-async def run_worker(kernel: Kernel, plan: WorkerPlan, ctx: Context) -> Verdict:
+async def run_worker(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, occasion: Occasion = _PLAIN
+) -> Verdict:
     """Call the worker, under its timeout and within reach of every kill."""
     verdict = Verdict(outcome=Outcome.CANCELLED)
+    left_s = plan.tick_timeout_s
+    if occasion.cancel_at is not None:
+        left_s = min(left_s, (occasion.cancel_at - kernel.clock.now()).total_seconds())
     with (
-        anyio.move_on_after(plan.tick_timeout_s) as scope,
+        anyio.move_on_after(left_s) as scope,
         kernel.in_flight.register(plan.name, ctx.session.id, scope) as flight,
     ):
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
+        if left_s < plan.tick_timeout_s and not flight.stuck_why:
+            return Verdict(outcome=Outcome.CANCELLED, code="overlap", why=_NEXT_IS_DUE)
         return _timed_out(plan, flight)
     return _killed(flight) or verdict
 

@@ -30,7 +30,15 @@ from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 from supervisor.worker import placing
 from supervisor.worker.placing import Granted, HoldEnd, end_holds
-from supervisor.worker.records import Ending, Skipped, Started, TickRequest, begin_tick, finish_tick
+from supervisor.worker.records import (
+    Ending,
+    Skipped,
+    Started,
+    TakenElsewhere,
+    TickRequest,
+    begin_tick,
+    finish_tick,
+)
 from tests.properties.ledger_world import StillClock, budgets_of
 from tests.properties.stores import Answering, Store, finished
 
@@ -122,6 +130,7 @@ class World:
             is_free=False,
         )
         begun = self.store.write(begin_tick, request, self.origin(actor=f"worker:{worker}"))
+        assert not isinstance(begun, TakenElsewhere)
         if isinstance(begun, Started):
             self.running[worker] = begun
         return begun

@@ -68,6 +68,10 @@ class InlineDatabase:
             self.failures -= 1
             raise _out_of_order()
 
+    def look(self, function: Callable[[SqliteTransaction], T]) -> T:
+        """Read at once, for a test that has no loop."""
+        return function(SqliteTransaction(self._connection, self._statements))
+
     def add_statement(self, name: str, sql: str) -> None:
         """Let a test look at what no statement of the product looks at."""
         self._statements[name] = sql

@@ -85,3 +85,15 @@ UPDATE workers SET state = :state WHERE name = :name
 
 -- name: outcome_of_tick
 SELECT outcome FROM ticks WHERE worker = :worker AND number = :number
+
+-- name: schedule
+SELECT schedule, taken_at FROM schedules WHERE worker = :worker
+
+-- name: open_schedule
+INSERT INTO schedules (worker, schedule, taken_at) VALUES (:worker, :schedule, :now)
+ON CONFLICT (worker) DO UPDATE SET schedule = excluded.schedule, taken_at = excluded.taken_at
+
+-- Compare-and-set: of several that want an occurrence, one takes it.
+-- name: take_occurrence
+UPDATE schedules SET taken_at = :due
+WHERE worker = :worker AND schedule = :schedule AND taken_at = :before AND taken_at < :due

@@ -24,7 +24,15 @@ from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
 from supervisor.worker import placing
 from supervisor.worker.placing import Granted, HoldEnd
-from supervisor.worker.records import Ending, Skipped, Started, TickRequest, begin_tick, finish_tick
+from supervisor.worker.records import (
+    Ending,
+    Skipped,
+    Started,
+    TakenElsewhere,
+    TickRequest,
+    begin_tick,
+    finish_tick,
+)
 
 UTC_ZONE = ZoneInfo("UTC")
 MODEL = "paid/model"
@@ -85,7 +93,9 @@ class RecordedLife:
             model=MODEL,
             is_free=False,
         )
-        return await self.store.write(begin_tick, request, self.origin())
+        begun = await self.store.write(begin_tick, request, self.origin())
+        assert not isinstance(begun, TakenElsewhere)
+        return begun
 
     async def hold(self, worker: str, started: Started, amounts: Amounts) -> Hold | Refusal:
         self._holds += 1
