@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         InputRefused,
         KillSwitchEngaged,
         ModelAccessDenied,
+        OutputRejected,
         PermanentFailure,
         PriceUnknown,
         ProviderFailed,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         SessionNotActive,
         SupervisorError,
     )
+    from supervisor.governance.outputs import Output
     from supervisor.outcome import Outcome
     from supervisor.worker.context import Context
     from supervisor.worker.wake_gate import Glance
@@ -41,6 +43,8 @@ __all__ = [
     "KillSwitchEngaged",
     "ModelAccessDenied",
     "Outcome",
+    "Output",
+    "OutputRejected",
     "PermanentFailure",
     "PriceUnknown",
     "ProviderFailed",
@@ -55,6 +59,7 @@ _HOMES = {
     "Context": "supervisor.worker.context",
     "Glance": "supervisor.worker.wake_gate",
     "Outcome": "supervisor.outcome",
+    "Output": "supervisor.governance.outputs",
 }
 
 

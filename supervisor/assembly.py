@@ -6,14 +6,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
-from supervisor.config.sections import WorkerHttpSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
-from supervisor.hands.rules import HttpRules
-from supervisor.host_rules import parse_host_rule, parse_network
+from supervisor.hands_assembly import build_checks, build_http_rules
 from supervisor.identity import Identity
 from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
@@ -177,21 +174,9 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         options=section.options,
         value=_value(config, section),
         identity=Identity(**msgspec.structs.asdict(section.identity)),
-        http=_http_rules(name, section.http),
+        http=build_http_rules(name, section.http),
+        checks=build_checks(loaded, name),
         queue=section.queue or "",
-    )
-
-
-def _http_rules(worker: str, section: WorkerHttpSection) -> HttpRules:
-    bounds = msgspec.structs.asdict(section)
-    return HttpRules(
-        **bounds
-        | {
-            "worker": worker,
-            "user_agent": section.user_agent or f"acp-supervisor/{__version__}",
-            "allow": tuple(parse_host_rule(text) for text in section.allow),
-            "private": tuple(parse_network(text) for text in section.private),
-        }
     )
 
 

@@ -133,6 +133,23 @@ class HttpFailed(SupervisorError):
         self.retry_after_s = retry_after_s
 
 
+class OutputRejected(SupervisorError):
+    """What a unit of work handed over did not pass a check, so that it failed.
+
+    `check` is the check's name in the config.
+    """
+
+    code = "output_rejected"
+
+    def __init__(self, *, check: str, what: str) -> None:
+        super().__init__(
+            subject=f"check {check}",
+            what=what,
+            fix="nothing was published; see the drafts, and mend the worker or its checks",
+        )
+        self.check = check
+
+
 class Refusal(SupervisorError):
     """An expected no of a gate: a value inside the daemon, raised only into a worker's code."""
 

@@ -59,6 +59,8 @@ _LEVELS: dict[str, int] = {
     "http_requested": logging.DEBUG,
     "http_ended": logging.DEBUG,
     "guardrail_tool": logging.WARNING,
+    "guardrail_output": logging.ERROR,
+    "output_published": logging.DEBUG,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

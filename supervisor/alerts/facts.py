@@ -10,7 +10,7 @@ from functools import singledispatch
 
 import msgspec
 
-from supervisor.events import approval_kinds, kinds, upkeep_kinds
+from supervisor.events import approval_kinds, hands_kinds, kinds, upkeep_kinds
 from supervisor.events.event import Event
 from supervisor.money import usd_text
 
@@ -252,6 +252,20 @@ def _(event: upkeep_kinds.DrillFailed) -> Fact:
 @read_event.register
 def _(event: upkeep_kinds.DrillPassed) -> Over:
     return Over(key=f"drill:{event.drill}", why="it has passed since")
+
+
+@read_event.register
+def _(event: hands_kinds.GuardrailOutput) -> Fact:
+    where = f"; the drafts lie in {event.drafts}" if event.drafts else ""
+    return Fact(
+        key=f"output_rejected:{event.worker}",
+        severity=Severity.CRITICAL,
+        title=f"what worker {event.worker} made did not pass the check {event.check}",
+        what=event.why,
+        done=f"tick {event.tick} has failed and nothing of it was published{where}",
+        command=f"`supervisor events --kind guardrail_output --worker {event.worker}`",
+        said=Said.ONCE_A_DAY,
+    )
 
 
 #: The kinds that `read_event` has something to say about, as `alerts.matching` names them.

@@ -14,6 +14,7 @@ from supervisor.cli.store import opened, store_exists
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, WorkerSection
 from supervisor.errors import SupervisorError
+from supervisor.hands_assembly import build_checks
 from supervisor.money import limit_micro_usd, usd_text
 from supervisor.storage.open import store_name
 from supervisor.worker.loading import load_function, load_wake_gate
@@ -129,6 +130,8 @@ def _check_worker(
 ) -> Iterator[Checked]:
     checked = _check_function(loaded, name, section.run, what="worker")
     yield msgspec.structs.replace(checked, found=f"{section.run}, {_schedule(section)}")
+    if section.output.checks:
+        yield _check_output(loaded, name)
     if section.has_work is not None:
         yield _check_wake_gate(loaded, name, section.has_work)
     if not section.model:
@@ -146,6 +149,16 @@ def _check_function(loaded: Loaded, name: str, run: str, *, what: str) -> Checke
     checked = Checked(what=what, name=name, found=run)
     try:
         load_function(name, run, folder=loaded.folder)
+    except SupervisorError as error:
+        return msgspec.structs.replace(checked, problem=error)
+    return checked
+
+
+def _check_output(loaded: Loaded, name: str) -> Checked:
+    checks = loaded.config.worker[name].output.checks
+    checked = Checked(what="output", name=name, found=", ".join(checks))
+    try:
+        build_checks(loaded, name)
     except SupervisorError as error:
         return msgspec.structs.replace(checked, problem=error)
     return checked

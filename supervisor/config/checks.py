@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from supervisor.config.alert_checks import check_alerts
 from supervisor.config.budget_checks import check_budgets, check_identity, check_model
-from supervisor.config.hands_checks import check_http
+from supervisor.config.hands_checks import check_http, check_output
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -193,6 +193,7 @@ class _Checker:
             check_model(f"{key}.model", worker.model, worker.model, config, self.fail)
         check_identity(f"{key}.identity", worker.identity, self.fail)
         check_http(f"{key}.http", worker.http, self.fail)
+        check_output(f"{key}.output", worker.output, self.fail)
 
     def _only_of_cron(self, key: str, worker: WorkerSection) -> None:
         plain = WorkerSection(run=worker.run)

@@ -33,6 +33,7 @@ from supervisor.config.sections import (
     SupervisorSection,
     ValueSection,
     WorkerHttpSection,
+    WorkerOutputSection,
     WorkerSection,
 )
 from supervisor.errors import ConfigError
@@ -60,6 +61,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 #: Tables inside a worker's.
 _OF_WORKER: dict[str, type[msgspec.Struct]] = {
     "http": WorkerHttpSection,
+    "output": WorkerOutputSection,
     "identity": IdentitySection,
 }
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")

@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from supervisor.config.sections import WorkerHttpSection
+from supervisor.config.explain import did_you_mean
+from supervisor.config.sections import WorkerHttpSection, WorkerOutputSection
 from supervisor.errors import ConfigError
 from supervisor.host_rules import parse_host_rule, parse_network
 
 Fail = Callable[[str, object, str, str], ConfigError]
 
+_METHOD = re.compile(r"[A-Z]{1,20}")
+_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+#: The same as governance/validators.py has; behind each the key without which it asks nothing.
+_BUILT_IN = {
+    "duplicates": "",
+    "count": "count_expected",
+    "empty": "",
+    "age": "age_max_s",
+    "size": "",
+    "schema": "schema",
+}
 # A product and what else; RFC 9110, section 10.1.5.
 _USER_AGENT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}(/[!-~]{1,64})?( [ -~]{1,200})?")
 
@@ -38,6 +50,36 @@ def check_http(key: str, section: WorkerHttpSection, fail: Fail) -> None:
             'write a product, a version and how to reach you: "my-bot/1.0 (+mailto:me@example.org)"'
         )
         raise fail(f"{key}.user_agent", section.user_agent, "is no user agent", fix)
+    for name in ("methods", "publish_methods"):
+        for number, method in enumerate(getattr(section, name)):
+            if not _METHOD.fullmatch(method):
+                fix = 'write methods in capitals, such as "POST"'
+                raise fail(f"{key}.{name}[{number}]", method, "is no method", fix)
     if section.private and not section.allow:
         fix = 'add allow = ["HOST"]: without it no host may be reached'
         raise fail(f"{key}.private", section.private, "opens nothing", fix)
+
+
+def check_output(key: str, section: WorkerOutputSection, fail: Fail) -> None:
+    """Check [worker.NAME.output].
+
+    Raises:
+        ConfigError: with the key's path, its value, and the cure.
+    """
+    for number, name in enumerate(section.checks):
+        where = f"{key}.checks[{number}]"
+        if name in section.checks[:number]:
+            raise fail(where, name, "is there twice", "name each check once")
+        if ":" in name and not _OWN.fullmatch(name):
+            fix = 'write "module:function", such as "my_agent:check_posts"'
+            raise fail(where, name, "names no function", fix)
+        if ":" not in name and name not in _BUILT_IN:
+            what = "is no check; one of your own is module:function"
+            raise fail(where, name, what, did_you_mean(name, _BUILT_IN))
+        needed = _BUILT_IN.get(name)
+        if needed and not getattr(section, needed):
+            raise fail(where, name, f"needs {needed}", f"add {needed} = ... beside it")
+    for name, needed in _BUILT_IN.items():
+        if needed and getattr(section, needed) and name not in section.checks:
+            fix = f'add "{name}" to checks'
+            raise fail(f"{key}.{needed}", getattr(section, needed), "is asked by no check", fix)

@@ -135,6 +135,8 @@ class WorkerHttpSection(_Section, frozen=True, kw_only=True):
 
     allow: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    publish_methods: tuple[str, ...] = ()
     robots: bool = True
     user_agent: str = ""
     host_every_s: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
@@ -146,6 +148,20 @@ class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     attempts_max: Annotated[int, Meta(ge=1, le=20)] = 3
     retry_after_max_s: Seconds = 60.0
     requests_max: Positive = 1_000
+
+
+class WorkerOutputSection(_Section, frozen=True, kw_only=True):
+    """[worker.NAME.output]: what is asked of what it hands over, before any of it is published."""
+
+    checks: tuple[str, ...] = ()
+    duplicates_among: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
+    count_expected: Positive | None = None
+    count_ratio_max: Annotated[float, Meta(ge=1, le=1_000)] = 1.5
+    age_max_s: Seconds | None = None
+    size_max_bytes: Positive = 100_000
+    schema: str = ""
+    outputs_max: Positive = 1_000
+    drafts_keep: Positive = 20
 
 
 class WorkerSection(_Section, frozen=True, kw_only=True):
@@ -170,6 +186,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
     http: WorkerHttpSection = WorkerHttpSection()
+    output: WorkerOutputSection = WorkerOutputSection()
 
 
 class DrillsSection(_Section, frozen=True, kw_only=True):

@@ -39,3 +39,32 @@ class GuardrailTool(Event, frozen=True, kw_only=True):
     target: str
     code: str
     why: str
+
+
+class GuardrailOutput(Event, frozen=True, kw_only=True):
+    """What a tick handed over was rejected by a check, so that the tick failed.
+
+    Nothing of it was published; `drafts` is where it lies, below the state directory.
+    """
+
+    kind = "guardrail_output"
+    worker: str
+    tick: int
+    check: str
+    why: str
+    outputs: int
+    drafts: str
+
+
+class OutputPublished(Event, frozen=True, kw_only=True):
+    """An output passed its checks and the gates, and was about to be sent.
+
+    `fingerprint` is of what it says. After a crash before the tick's end nobody knows whether it
+    went out.
+    """
+
+    kind = "output_published"
+    worker: str
+    output: str
+    fingerprint: str
+    key: str = ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -14,7 +16,7 @@ from supervisor.hands.failures import failed, late, timed_out
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.records import ToolRecords
 from supervisor.hands.robots import RobotsRules
-from supervisor.hands.rules import HttpRules, Target, target_of
+from supervisor.hands.rules import HttpRules, Target, check_method, target_of
 from supervisor.hands.sending import Sender
 from supervisor.providers.http_errors import retry_after_s
 
@@ -27,16 +29,25 @@ _BACKOFF_FIRST_S = 1.0
 _BACKOFF_FACTOR = 2.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What a tick's client works with; `is_publishing` says whether outputs are being sent."""
+
+    book: HostBook
+    records: ToolRecords
+    chance: random.Random
+    is_publishing: Callable[[], bool]
+
+
 class _Guarded(httpx.AsyncBaseTransport):
     """Takes each hop of a request, redirects too, through the rules of its worker."""
 
-    def __init__(
-        self, rules: HttpRules, book: HostBook, records: ToolRecords, chance: random.Random
-    ) -> None:
+    def __init__(self, rules: HttpRules, reach: Reach) -> None:
         self._rules = rules
-        self._book = book
-        self._records = records
-        self._chance = chance
+        self._book = book = reach.book
+        self._records = records = reach.records
+        self._chance = reach.chance
+        self._is_publishing = reach.is_publishing
         self._sender = Sender(rules, book, records)
         self._robots = RobotsRules(rules, book, self._sender)
 
@@ -48,7 +59,7 @@ class _Guarded(httpx.AsyncBaseTransport):
             HttpFailed: there was no answer within the bounds.
         """
         deadline_s = float(request.extensions[_DEADLINE])
-        target = self._target(request.url)
+        target = self._target(request)
         try:
             with anyio.fail_after(max(deadline_s - anyio.current_time(), 0.0)):
                 every_s = await self._interval_s(request.url, target, deadline_s)
@@ -56,14 +67,18 @@ class _Guarded(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             raise timed_out(self._rules, target.url) from error
 
-    def _target(self, url: httpx.URL) -> Target:
+    def _target(self, request: httpx.Request) -> Target:
+        url = request.url
         try:
-            return target_of(
+            target = target_of(
                 self._rules, scheme=url.scheme, host=url.host, port=url.port, path=url.path
             )
+            is_publishing = self._is_publishing()
+            check_method(self._rules, request.method, target.url, is_publishing=is_publishing)
         except RequestRefused as refusal:
             self._records.refused("http", f"{url.scheme}://{url.host}", refusal)
             raise
+        return target
 
     async def _interval_s(self, url: httpx.URL, target: Target, deadline_s: float) -> float:
         """Ask robots.txt, and return the seconds between requests to the host."""
@@ -136,11 +151,9 @@ class GuardedClient(httpx.AsyncClient):
     (proxies, netrc). `total_timeout_s` counts from the call, a stream's reading included.
     """
 
-    def __init__(
-        self, rules: HttpRules, book: HostBook, records: ToolRecords, chance: random.Random
-    ) -> None:
+    def __init__(self, rules: HttpRules, reach: Reach) -> None:
         super().__init__(
-            transport=_Guarded(rules, book, records, chance),
+            transport=_Guarded(rules, reach),
             trust_env=False,
             follow_redirects=True,
             max_redirects=rules.redirects_max,

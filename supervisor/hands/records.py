@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import anyio
 import msgspec
@@ -26,14 +27,27 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
 
 
-def use_tool(tx: Transaction, tick: Tick, event: Event, origin: Origin) -> Refusal | None:
-    """Pass the gates and record a use of a tool that is about to begin, or the gates' no."""
+Also: TypeAlias = Callable[[Transaction], None]
+
+
+def _nothing(_: Transaction) -> None:
+    return
+
+
+def use_tool(
+    tx: Transaction, tick: Tick, event: Event, origin: Origin, also: Also = _nothing
+) -> Refusal | None:
+    """Pass the gates and record a use of a tool that is about to begin, or the gates' no.
+
+    `also` is done in the same transaction, where they say yes.
+    """
     situation = look(tx, worker=tick.worker, now=origin.at)
     refusal = first_refusal(situation)
     session = situation.session
     head = session.head if session is not None and session.id == tick.session_id else None
     with Journal(tx, tick.session_id, origin, head) as journal:
         if refusal is None:
+            also(tx)
             journal.add(event)
         else:
             why = str(refusal)
@@ -72,8 +86,8 @@ class ToolRecords:
         self._count += 1
         return f"{self.tick.worker}#{self.tick.number}.{letter}{self._count}"
 
-    async def begin(self, use_id: str, event: Event) -> None:
-        """Pass the gates and put a use on record before it begins.
+    async def begin(self, use_id: str, event: Event, also: Also = _nothing) -> None:
+        """Pass the gates and put a use on record before it begins; `also` is done with it.
 
         Raises:
             Refusal: a gate said no.
@@ -81,7 +95,9 @@ class ToolRecords:
         """
         # Shielded: what is on record as begun is known to its tick, which records its end.
         with anyio.CancelScope(shield=True):
-            refusal = await self._database.write(use_tool, self.tick, event, self._origin(use_id))
+            refusal = await self._database.write(
+                use_tool, self.tick, event, self._origin(use_id), also
+            )
         if refusal is not None:
             raise refusal
 

@@ -23,6 +23,8 @@ class HttpRules(msgspec.Struct, frozen=True, kw_only=True):
     user_agent: str = "acp-supervisor"
     allow: tuple[HostRule, ...] = ()
     private: tuple[Network, ...] = ()
+    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    publish_methods: tuple[str, ...] = ()
     robots: bool = True
     host_every_s: float = 1.0
     connect_timeout_s: float = 10.0
@@ -111,3 +113,21 @@ def address_refused(rules: HttpRules, url: str, address: str) -> RequestRefused:
         what=f"{address} is not an address of the open internet",
         fix=f'add it to private = ["{address}"] under {rules.section}, if it may be reached',
     )
+
+
+def check_method(rules: HttpRules, method: str, url: str, *, is_publishing: bool) -> None:
+    """Check that the worker may use the method, now.
+
+    Raises:
+        RequestRefused: it may not, or only for what has passed its checks.
+    """
+    if method in rules.methods or (is_publishing and method in rules.publish_methods):
+        return
+    what, fix = (
+        f"{method} is off",
+        f'add it to publish_methods = ["{method}"] under {rules.section}',
+    )
+    if method in rules.publish_methods:
+        what = f"{method} is only for what was handed over and has passed its checks"
+        fix = "call it in the send= of ctx.publish"
+    raise RequestRefused(subject=f"request {url}", reason="method", what=what, fix=fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -13,7 +14,7 @@ import anyio
 import msgspec
 import structlog
 
-from supervisor.clock import Clock, iso
+from supervisor.clock import Clock
 from supervisor.config.bounds import HOURS_MAX
 from supervisor.errors import InputRefused, storable
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
@@ -27,6 +28,7 @@ from supervisor.worker.actions import Actions, Answer, Approved, Details, build_
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
 from supervisor.worker.files import Reports, WorkerFiles
+from supervisor.worker.handed_over import HandedOver, Send
 from supervisor.worker.jobs import CurrentJob, JobAccess
 from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -120,10 +122,15 @@ class Context:
             HttpFailed: there was no whole answer within the bounds.
         """
         # Imported here: a daemon whose workers send no request does not pay for it.
-        from supervisor.hands.client import GuardedClient
+        from supervisor.hands.client import GuardedClient, Reach
 
-        kernel = self._kernel
-        return GuardedClient(self._plan.http, kernel.hosts, self._records, kernel.chance)
+        reach = Reach(
+            book=self._kernel.hosts,
+            records=self._records,
+            chance=self._kernel.chance,
+            is_publishing=lambda: self.outputs.is_sending,
+        )
+        return GuardedClient(self._plan.http, reach)
 
     async def close(self) -> None:
         """Close what the tick has left open."""
@@ -139,6 +146,17 @@ class Context:
     @cached_property
     def _reports(self) -> Reports:
         return Reports(self._kernel.state_dir / "reports", self.name)
+
+    @cached_property
+    def outputs(self) -> HandedOver:
+        """What the tick hands over; judged, published and kept by the tick's end."""
+        return HandedOver(
+            self._plan.checks,
+            self._reports,
+            self._records,
+            database=self._kernel.database,
+            now=self._kernel.clock.now,
+        )
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:
@@ -219,13 +237,37 @@ class Context:
         """Return what was approved for the worker and not executed yet: the oldest 1,000."""
         return await self._actions.approved()
 
-    def report(self, title: str, markdown: str, name: str | None = None) -> Path:
+    def report(
+        self, title: str, markdown: str, name: str | None = None, at: datetime | None = None
+    ) -> Path:
         """Write Markdown for people under `reports/` and return its path.
 
         The same `name` replaces the same file, so that a repeated unit of work leaves one report.
+        With checks in [worker.NAME.output] it is a draft until the tick has passed them; `at` is
+        the moment that it tells of, for the check of its age.
         """
-        day = iso(self.clock.now())[:10]
-        return self._reports.write(title, markdown, name=name, day=day)
+        return self.outputs.report(title, markdown, name=name, at=at)
+
+    def publish(
+        self,
+        content: object,
+        *,
+        key: str = "",
+        at: datetime | None = None,
+        send: Send | None = None,
+    ) -> None:
+        """Hand over an output, a JSON value of at most 1 MB, and how it is sent.
+
+        Nothing is sent before the worker has returned and all that it handed over has passed the
+        checks of [worker.NAME.output]; then each `send` is awaited, in order, through the gates. If
+        a check finds something, none is sent, the tick has failed, and all is kept as a draft.
+        `key` names the output: the same key with the same content may come again. `at` is the
+        moment that it tells of.
+
+        Raises:
+            InputRefused: it is no JSON, too large, or one too many.
+        """
+        self.outputs.publish(content, key=key, at=at, send=send)
 
     def report_path(self, name: str) -> Path:
         """Return where the report `name` is or would be."""

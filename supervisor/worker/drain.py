@@ -22,12 +22,14 @@ from supervisor.errors import (
     storable,
 )
 from supervisor.events.value_kinds import ValueReported
+from supervisor.governance.outputs import Remembered
 from supervisor.governance.worth import worth
 from supervisor.jobs.endings import End, JobEnd
 from supervisor.jobs.queue import Candidate
 from supervisor.outcome import KEEPING_OUTCOMES, Outcome
 from supervisor.worker.calls import Calls
 from supervisor.worker.context import Context
+from supervisor.worker.handed_over import HandedOver
 from supervisor.worker.job_endings import Endings
 from supervisor.worker.jobs import CurrentJob
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -86,9 +88,10 @@ async def run_queue_tick(
     Raises:
         StoreUnavailable: the store could not be asked, which counts as a no of every gate.
     """
+    # A unit whose output is judged is a tick's only one: its drafts lie under the tick's number.
     ration = Ration(
         queue=plan.queue,
-        jobs_max=jobs_max,
+        jobs_max=1 if plan.checks.names else jobs_max,
         lease_us=round(kernel.policy.jobs.lease_s * _SECOND_US),
     )
     # Shielded: a begun tick is always seen to its recorded end.
@@ -134,6 +137,8 @@ class Drain:
         self._worst: Verdict | None = None
         self._handoff_note: str | None = None
         self._value: ValueReported | None = None
+        self._published: list[Remembered] = []
+        self._outputs: HandedOver | None = None
 
     @property
     def end(self) -> TickEnd:
@@ -176,6 +181,7 @@ class Drain:
         finally:
             with anyio.CancelScope(shield=True):
                 await ctx.close()
+                ctx.outputs.keep_drafts()
             self._endings.add(self._finished(job, ctx, verdict), is_last=is_last)
         return verdict
 
@@ -189,6 +195,8 @@ class Drain:
                 exc_info=verdict.crash,
             )
         end = self._job_end(job, verdict)
+        self._outputs = ctx.outputs
+        self._published += ctx.outputs.published
         if verdict.state is not None:
             self._state = verdict.state
         is_kept = verdict.outcome in KEEPING_OUTCOMES
@@ -265,6 +273,9 @@ class Drain:
             why=storable(verdict.why)[:_WHY_MAX],
             handoff_note=self._handoff_note,
             value=self._value,
+            published=tuple(self._published),
+            remembered_max=self._outputs.remembered_max if self._outputs else 0,
+            rejection=self._outputs.event if self._outputs else None,
         )
         await self._endings.finish(ending)
 

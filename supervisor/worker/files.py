@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from supervisor.errors import InputRefused
@@ -67,25 +68,32 @@ class Reports:
     """Markdown for people, all workers' in one folder."""
 
     def __init__(self, folder: Path, worker: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._worker = worker
 
     def path(self, name: str) -> Path:
         """Return where the report `name` is or would be."""
-        return self._folder / f"{_plain(name)}.md"
+        return self.folder / f"{_plain(name)}.md"
 
-    def write(self, title: str, markdown: str, *, name: str | None, day: str) -> Path:
-        """Write a report; without a `name` it gets one of its own, made of day and title."""
-        path = self.path(name) if name else self._free_path(f"{day}-{self._worker}-{_slug(title)}")
-        replace_file(path, f"# {_one_line(title)}\n\n{markdown.strip()}\n")
-        return path
+    def place(
+        self, title: str, *, name: str | None, day: str, taken: Collection[Path | None] = ()
+    ) -> Path:
+        """Return where a report belongs; without a `name` in a place of its own.
 
-    def _free_path(self, stem: str) -> Path:
+        `taken` are places that will be used though nothing is there yet.
+        """
+        if name:
+            return self.path(name)
+        stem = f"{day}-{self._worker}-{_slug(title)}"
         path, number = self.path(stem), 1
-        while path.exists():
+        while path.exists() or path in taken:
             number += 1
             path = self.path(f"{stem}-{number}")
         return path
+
+    def render(self, title: str, markdown: str) -> str:
+        """Return the file's text."""
+        return f"# {_one_line(title)}\n\n{markdown.strip()}\n"
 
 
 def _plain(name: str) -> str:

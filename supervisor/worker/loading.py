@@ -13,6 +13,33 @@ from supervisor.errors import ConfigError
 from supervisor.worker.plan import WakeGate, WorkerFunction
 
 
+def load_named(subject: str, name: str, *, folder: Path) -> object:
+    """Return what `module:name` is, from the Python path or from the config's folder.
+
+    Raises:
+        ConfigError: it can't be imported, or is not there.
+    """
+    module_name, _, function_name = name.partition(":")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            subject=subject,
+            what=f"can't be imported: {type(error).__name__}: {error}",
+            fix=f"put {module_name}.py beside the config or install it; mend what it raises",
+        ) from error
+    found: object = getattr(module, function_name, None)
+    if found is None:
+        raise ConfigError(
+            subject=subject,
+            what=f"module {module_name} has no {function_name!r}",
+            fix=f"name a function of {module.__file__ or module_name}",
+        )
+    return found
+
+
 def load_function(worker: str, run: str, *, folder: Path) -> WorkerFunction:
     """Import a worker's `module:function`, from the Python path or from the config's folder.
 
@@ -34,25 +61,9 @@ def load_wake_gate(worker: str, has_work: str, *, folder: Path) -> WakeGate:
 
 
 def _load(key: str, name: str, form: str, folder: Path) -> Callable[..., object]:
-    module_name, _, function_name = name.partition(":")
     subject = f"{key} = {name!r}"
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise ConfigError(
-            subject=subject,
-            what=f"can't be imported: {type(error).__name__}: {error}",
-            fix=f"put {module_name}.py beside the config or install it; mend what it raises",
-        ) from error
-    function = getattr(module, function_name, None)
-    if function is None:
-        raise ConfigError(
-            subject=subject,
-            what=f"module {module_name} has no {function_name!r}",
-            fix=f"name a function of {module.__file__ or module_name}",
-        )
+    function = load_named(subject, name, folder=folder)
+    function_name = name.partition(":")[2]
     if not inspect.iscoroutinefunction(function):
         raise ConfigError(
             subject=subject,

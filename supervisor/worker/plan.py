@@ -15,6 +15,7 @@ from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.validators import Checks
 from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
@@ -66,6 +67,7 @@ class WorkerPlan:
     has_work: WakeGate | None = None
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
+    checks: Checks = field(default_factory=Checks)
     value: ValueRule = field(default_factory=ValueRule)
     queue: str = ""
 

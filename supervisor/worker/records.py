@@ -10,12 +10,14 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded, Refusal
 from supervisor.events import kinds
+from supervisor.events.hands_kinds import GuardrailOutput
 from supervisor.events.log import Journal, Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
 from supervisor.governance.checkpoints import keep_checkpoint
 from supervisor.governance.executions import fail_forfeited
+from supervisor.governance.outputs import Remembered, remember_outputs
 from supervisor.governance.rotation import (
     SYSTEM,
     SessionPlan,
@@ -78,7 +80,11 @@ class TakenElsewhere(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tick ended; `state` is None where it is not to be kept. `jobs` are enqueued with it."""
+    """How a tick ended; `state` is None where it is not to be kept.
+
+    `published` are its outputs that left, `rejection` is why none did. `jobs` are enqueued
+    with it.
+    """
 
     worker: str
     tick: int
@@ -90,6 +96,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     state: str | None = None
     handoff_note: str | None = None
+    published: tuple[Remembered, ...] = ()
+    remembered_max: int = 0
+    rejection: GuardrailOutput | None = None
     value: ValueReported | None = None
     jobs: tuple[JobRequest, ...] = ()
 
@@ -232,6 +241,7 @@ def finish_tick(
             now=now,
         )
         assert progressed is not None, f"worker {ending.worker} is not registered"
+        _record_outputs(tx, journal, ending)
         journal.add(
             kinds.CycleCompleted(
                 worker=ending.worker,
@@ -262,6 +272,19 @@ def _without_conflict(tx: Transaction, ending: Ending) -> Ending:
     return msgspec.structs.replace(
         ending, outcome=failed, code=conflict.code, why=str(conflict), state=None, jobs=()
     )
+
+
+def _record_outputs(tx: Transaction, journal: Journal, ending: Ending) -> None:
+    if ending.rejection is not None:
+        journal.add(ending.rejection)
+    if ending.published:
+        remember_outputs(
+            tx,
+            ending.worker,
+            ending.published,
+            at=journal.origin.at,
+            rows_max=ending.remembered_max,
+        )
 
 
 def checkpoint_now(

@@ -11,6 +11,7 @@ import anyio.lowlevel
 from supervisor.errors import (
     CommandConflict,
     HttpFailed,
+    OutputRejected,
     ProviderFailed,
     Refusal,
     StoreUnavailable,
@@ -36,6 +37,8 @@ from supervisor.worker.records import (
 )
 
 _STORE_RETRY_S = 1.0
+#: Nos, and failures of the world or of what a worker has made: none of them is its crash.
+_OUTSIDE = (Refusal, ProviderFailed, HttpFailed, OutputRejected, StoreUnavailable)
 _WHY_MAX = 500
 _NEXT_IS_DUE = "its next occurrence is due, and overlap = cancel"
 
@@ -109,6 +112,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
     finally:
         with anyio.CancelScope(shield=True):
             await ctx.close()
+            ctx.outputs.keep_drafts()
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
@@ -171,18 +175,29 @@ def _killed(flight: Flight) -> Verdict | None:
 
 async def _call_worker(plan: WorkerPlan, ctx: Context) -> Verdict:
     try:
-        returned = await plan.function(ctx)
+        # Whatever a worker returns, whatever its annotation says.
+        returned: object = await plan.function(ctx)
+        outcome = _outcome(returned)
+        if outcome is not None:
+            # While the tick still runs: a kill and the timeout reach what is sent now.
+            await ctx.outputs.conclude(outcome)
     except BaseException as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
         # Where the tick is being cancelled, this raises again; a CancelledError that a worker
         # has from somewhere else, or a SystemExit, is its crash and nobody else's.
         await anyio.lowlevel.checkpoint_if_cancelled()
         return _raised(error)
-    # Whatever a worker returns, whatever its annotation says.
-    outcome: object = Outcome.OK if returned is None else returned
-    if not isinstance(outcome, str) or outcome not in WORKER_OUTCOMES:
+    if outcome is None:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
         return Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
-    return _with_state(Outcome(outcome), ctx)
+    return _with_state(outcome, ctx)
+
+
+def _outcome(returned: object) -> Outcome | None:
+    if returned is None:
+        return Outcome.OK
+    if isinstance(returned, str) and returned in WORKER_OUTCOMES:
+        return Outcome(returned)
+    return None
 
 
 def _raised(error: BaseException) -> Verdict:
@@ -200,7 +215,7 @@ def _raised(error: BaseException) -> Verdict:
 
 def _expected(error: BaseException) -> SupervisorError | None:
     """Return the refusal or outside failure that `error` is, or is a group of nothing but."""
-    if isinstance(error, Refusal | ProviderFailed | HttpFailed | StoreUnavailable):
+    if isinstance(error, _OUTSIDE):
         return error
     if not isinstance(error, BaseExceptionGroup):
         return None
@@ -271,6 +286,9 @@ def ending_of(
         code=verdict.code,
         why=storable(verdict.why)[:_WHY_MAX],
         state=verdict.state,
+        published=tuple(ctx.outputs.published),
+        remembered_max=ctx.outputs.remembered_max,
+        rejection=ctx.outputs.event,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
         value=value_reported(plan, ctx, verdict.outcome),
         jobs=ctx.jobs.take_requests() if verdict.outcome in KEEPING_OUTCOMES else (),

@@ -52,6 +52,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[worker.NAME]`": sections.WorkerSection,
     "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
+    "`[worker.NAME.output]`": sections.WorkerOutputSection,
     "`[jobs]`": sections.JobsSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
@@ -213,7 +214,7 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
             return "none"
         case str():
             return f'`"{default}"`'
-        case bool() | ("*",):
+        case bool() | (str(), *_):
             return f"`{msgspec.json.encode(default).decode()}`"
         case int() | float():
             return f"`{default}`"

@@ -9,7 +9,7 @@ import pytest
 
 import supervisor.storage
 from supervisor.alerts.facts import WATCHED, Fact, Over, Severity, read_event
-from supervisor.events import approval_kinds, kinds, upkeep_kinds
+from supervisor.events import approval_kinds, hands_kinds, kinds, upkeep_kinds
 from supervisor.events.event import Event
 
 FACTS: list[Event] = [
@@ -26,6 +26,14 @@ FACTS: list[Event] = [
     approval_kinds.ApprovalTimedOut(ticket="t-1", proposal="p-1", deadline_at=0),
     approval_kinds.SessionRiskEscalated(before="medium", after="high", points=11),
     upkeep_kinds.DrillFailed(drill="kill", id="d-1", why="it took 3 s"),
+    hands_kinds.GuardrailOutput(
+        worker="a",
+        tick=7,
+        check="duplicates",
+        why="47 of 47",
+        outputs=47,
+        drafts="reports/drafts/a",
+    ),
 ]
 ENDS: list[tuple[Event, Event]] = [
     (

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from supervisor.errors import ConfigError
+from supervisor.hands_assembly import build_checks
 from tests.unit.config.conftest import Read, Refusal
 
 WORKER = '[worker.a]\nrun = "agent:run"\nevery_s = 1.0\n'
@@ -45,6 +49,36 @@ BAD_VALUES = {
         "worker.a.http.allow = 'example.org'",
         "write a list",
     ),
+    "a method in small letters": (
+        '[worker.a.http]\npublish_methods = ["post"]\n',
+        "worker.a.http.publish_methods[0] = 'post'",
+        "in capitals",
+    ),
+    "a check that there is not": (
+        '[worker.a.output]\nchecks = ["duplicate"]\n',
+        "worker.a.output.checks[0] = 'duplicate'",
+        "did you mean 'duplicates'?",
+    ),
+    "a check without what it needs": (
+        '[worker.a.output]\nchecks = ["count"]\n',
+        "worker.a.output.checks[0] = 'count'",
+        "add count_expected = ...",
+    ),
+    "a number that no check asks for": (
+        "[worker.a.output]\nage_max_s = 60\n",
+        "worker.a.output.age_max_s = 60",
+        'add "age" to checks',
+    ),
+    "a check twice": (
+        '[worker.a.output]\nchecks = ["empty", "empty"]\n',
+        "worker.a.output.checks[1] = 'empty'",
+        "once",
+    ),
+    "a function's name that is none": (
+        '[worker.a.output]\nchecks = ["my_agent:"]\n',
+        "worker.a.output.checks[0] = 'my_agent:'",
+        "my_agent:check_posts",
+    ),
     "no time at all": (
         "[worker.a.http]\ntotal_timeout_s = 0\n",
         "worker.a.http.total_timeout_s = 0",
@@ -61,6 +95,34 @@ def test_a_bad_value_is_refused_with_its_path_its_value_and_the_cure(
     error = refusal(WORKER + text)
     assert key in error.subject
     assert cure in error.fix
+
+
+@pytest.mark.parametrize(
+    ("schema", "what"),
+    [
+        (None, "can't be read"),
+        ("no JSON", "holds no JSON object"),
+        ('{"type": "nonsense"}', "is no schema"),
+        ('{"$ref": "http://127.0.0.1:1/x"}', "put that into its own definitions"),
+    ],
+)
+def test_a_schema_that_can_not_be_used_is_refused(
+    read: Read, tmp_path: Path, schema: str | None, what: str
+) -> None:
+    text = WORKER + '[worker.a.output]\nchecks = ["schema"]\nschema = "s.json"\n'
+    loaded = read(text)
+    if schema is not None:
+        (loaded.folder / "s.json").write_text(schema)
+    with pytest.raises(ConfigError) as refused:
+        build_checks(loaded, "a")
+    assert "worker.a.output.schema = 's.json'" in refused.value.subject
+    assert what in refused.value.what
+
+
+def test_a_check_of_ones_own_that_is_not_there_is_refused(read: Read) -> None:
+    text = WORKER + '[worker.a.output]\nchecks = ["msgspec:no_such_check"]\n'
+    with pytest.raises(ConfigError, match="has no 'no_such_check'"):
+        build_checks(read(text), "a")
 
 
 def test_left_out_nothing_may_be_reached(read: Read) -> None:

@@ -14,6 +14,7 @@ import structlog
 from supervisor.clock import VirtualClock
 from supervisor.events.log import EventRow
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.validators import Checks
 from supervisor.hands.rules import HttpRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.holds import Account
@@ -91,6 +92,7 @@ class Bench:
         checkpoint_every: int = 12,
         options: Mapping[str, object] | None = None,
         http: HttpRules | None = None,
+        checks: Checks | None = None,
     ) -> WorkerPlan:
         """Return a registered worker that runs `function`."""
         await self.store.write(register_worker, name, "running")
@@ -104,6 +106,7 @@ class Bench:
             model="p/m",
             options=options or {},
             http=http or HttpRules(),
+            checks=checks or Checks(),
         )
 
     async def events(self, *kinds: str) -> list[dict[str, object]]:

@@ -156,7 +156,7 @@ async def test_a_429_that_passes_is_answered(bench: Bench) -> None:
 
 async def test_what_has_effects_is_sent_once(bench: Bench) -> None:
     async with hostile(a=too_many("Retry-After: 0\r\n")) as site:
-        error = await fetch(bench, f"{site.url}/a", rules_of(site), method="POST")
+        error = await fetch(bench, f"{site.url}/a", rules_of(site, methods=("POST",)), "POST")
     assert isinstance(error, HttpFailed)
     assert site.paths == ["/a"]
 

@@ -22,6 +22,12 @@ def files(tmp_path: Path) -> WorkerFiles:
     return WorkerFiles(tmp_path / "workers" / "a")
 
 
+def write(reports: Reports, title: str, markdown: str, *, name: str | None, day: str) -> Path:
+    path = reports.place(title, name=name, day=day)
+    replace_file(path, reports.render(title, markdown))
+    return path
+
+
 @pytest.fixture
 def reports(tmp_path: Path) -> Reports:
     return Reports(tmp_path / "reports", "a")
@@ -126,21 +132,21 @@ def test_a_link_in_the_place_of_the_fresh_file_is_not_written_through(tmp_path: 
 
 
 def test_a_report_has_its_title_and_lies_among_the_others(reports: Reports, tmp_path: Path) -> None:
-    path = reports.write("Two\nlines ", "\n body \n\n", name="digest", day="2026-06-01")
+    path = write(reports, "Two\nlines ", "\n body \n\n", name="digest", day="2026-06-01")
     assert path == tmp_path / "reports" / "digest.md"
     assert path.read_text() == "# Two lines\n\nbody\n"
 
 
 def test_the_same_name_is_the_same_report(reports: Reports, tmp_path: Path) -> None:
-    reports.write("One", "1", name="digest", day="2026-06-01")
-    reports.write("Two", "2", name="digest", day="2026-06-02")
+    write(reports, "One", "1", name="digest", day="2026-06-01")
+    write(reports, "Two", "2", name="digest", day="2026-06-02")
     assert list((tmp_path / "reports").iterdir()) == [reports.path("digest")]
     assert "# Two" in reports.path("digest").read_text()
 
 
 def test_a_report_without_a_name_never_replaces_another(reports: Reports) -> None:
     names = [
-        reports.write("Café & Co.!", str(number), name=None, day="2026-06-01").name
+        write(reports, "Café & Co.!", str(number), name=None, day="2026-06-01").name
         for number in range(3)
     ]
     assert names == [
@@ -152,11 +158,11 @@ def test_a_report_without_a_name_never_replaces_another(reports: Reports) -> Non
 
 @pytest.mark.parametrize("title", ["", "!!!", "日本語", "\n"])
 def test_a_title_without_a_letter_still_gets_a_report(reports: Reports, title: str) -> None:
-    path = reports.write(title, "x", name=None, day="2026-06-01")
+    path = write(reports, title, "x", name=None, day="2026-06-01")
     assert path.name == "2026-06-01-a-report.md"
 
 
 def test_the_longest_worker_with_the_longest_title_still_gets_reports(tmp_path: Path) -> None:
     reports = Reports(tmp_path / "reports", LONGEST_WORKER)
     for _ in range(2):
-        assert reports.write("t" * 500, "x", name=None, day="2026-06-01").exists()
+        assert write(reports, "t" * 500, "x", name=None, day="2026-06-01").exists()
