@@ -26,6 +26,8 @@ from supervisor.governance.session_grants import Scope
 from supervisor.ids import RandomIds
 from supervisor.money import limit_micro_usd
 
+#: What a person need not see of a ticket.
+_NOTHING: tuple[object, ...] = (None, "", (), {})
 _ACTIONS = ("list", "show", "approve", "deny")
 _ROWS = 50
 _USD_MAX = 1e9
@@ -175,7 +177,7 @@ def _show(invocation: Invocation, ticket_id: str) -> int:
         return 0
     for name, value in msgspec.structs.asdict(facts).items():
         shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        print_wrapped(f"{name.replace('_', ' '):<18}{shown or '-'}")
+        print_wrapped(f"{name.replace('_', ' '):<18}{'-' if value in _NOTHING else shown}")
     return 0
 
 
@@ -223,4 +225,4 @@ def _told(decided: Decided, options: ApprovalsOptions) -> str:
     how = ""
     if decided.status == "approved":
         how = " for the session" if options.for_session else " once"
-    return f"ticket {decided.ticket}: {decided.status}{how}: {what} by {decided.worker}"
+    return f"ticket {decided.ticket}: {decided.status}{how}: {what}, for worker {decided.worker}"

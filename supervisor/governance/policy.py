@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -116,7 +117,9 @@ def route(policy: ActionPolicy, proposal: Proposal, worker: str) -> Route:
     """Return the action's tier: the first in precedence of all that the config gives it."""
     action, rule = proposal.action, policy.rule(proposal.action)
     if action not in policy.known_actions:
-        return _blocked(f"action {action!r} is not known to [policy]")
+        near = difflib.get_close_matches(action, policy.known_actions, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return _blocked(f"action {action!r} is not known to [policy]{hint}")
     if not fits(proposal.resource, policy.resources):
         return _blocked(f"resource {proposal.resource!r} is out of scope")
     if rule.workers and worker not in rule.workers:
@@ -232,11 +235,18 @@ def _rule_on_auto(
     is_default = route.tier is Tier.DEFAULT
     why_not = "" if at.condition_holds else _why_not(policy.auto, proposal, risk, at)
     if is_default and risk is not Risk.LOW:
-        why_not = why_not or f"its risk is {risk}"
+        why_not = why_not or _risk_text(risk, at)
     if why_not:
         return Ruling(way=Way.ASK, route=_by(route, why_not))
     approved = _by(route, "its risk is low") if is_default else route
     return Ruling(way=Way.APPROVE, route=approved)
+
+
+def _risk_text(risk: Risk, at: Circumstances) -> str:
+    """Return whose risk it is that decides: the proposal's own, or what its session adds up to."""
+    if at.risk is risk:
+        return f"its risk is {risk}"
+    return f"its risk is {at.risk}, its session's is {risk} ({at.session.points} points)"
 
 
 def _why_not(rule: AutoRule, proposal: Proposal, risk: Risk, at: Circumstances) -> str:
@@ -244,7 +254,7 @@ def _why_not(rule: AutoRule, proposal: Proposal, risk: Risk, at: Circumstances) 
     if rule.condition is not None:
         return "the condition of [policy.auto] does not hold"
     if not risk.is_at_most(rule.max_risk_tier):
-        return f"its risk is {risk}, above {rule.max_risk_tier}"
+        return f"{_risk_text(risk, at)}, above {rule.max_risk_tier}"
     if proposal.weight > rule.max_weight:
         return f"its weight {proposal.weight:g} is above {rule.max_weight:g}"
     if proposal.score < rule.min_score:

@@ -39,6 +39,12 @@ _CONTENT_BYTES_MAX = 65_536
 _AMOUNT_MAX = 1e9
 _WHY_MAX = 500
 _APPROVED_MAX = 1_000
+#: What helps where it is not a person who has said no: proposing it again does not.
+_FIXES = {
+    "blocked": "mend the worker, or name it in another list of [policy]",
+    "evaluator": "mend the worker, or its [policy.evaluator.NAME]",
+    "high_risk": "let a person do it, or be asked: [policy] high_risk",
+}
 
 
 class Execution:
@@ -343,7 +349,7 @@ def _denied(stored: StoredProposal) -> ActionDenied:
         action=stored.proposal.action,
         reason=reason,
         what=f"{stored.id} is {stored.status}" + (f": {stored.why}" if stored.why else ""),
-        fix="leave it, or propose it again under another command id",
+        fix=_FIXES.get(reason, "leave it, or propose it again under another command id"),
     )
 
 

@@ -9,6 +9,8 @@ import anyio.lowlevel
 
 from supervisor.clock import from_us
 from supervisor.errors import (
+    ActionDenied,
+    ApprovalRequired,
     BreakerOpen,
     BudgetExceeded,
     KillSwitchEngaged,
@@ -28,6 +30,8 @@ from supervisor.worker.timetable import Busy, Timetable
 from supervisor.worker.wake_gate import has_work
 
 _RETRY_S = 1.0
+#: What a ticket's decision or another policy changes, and no gate.
+_OF_ACTIONS = (ActionDenied, ApprovalRequired)
 _ON_CAP_WHY = "spend cap"
 
 
@@ -43,7 +47,7 @@ class WorkerLoop:
         self._busy: Busy | None = None
         self._is_due = False
         self._is_stopping = False
-        self._is_refused = False
+        self._refusal: Refusal | None = None
         self._is_called = False
 
     def call(self) -> None:
@@ -52,8 +56,12 @@ class WorkerLoop:
         self._woken.set()
 
     def wake(self) -> None:
-        """Tick now if the wait is for something that had refused: it may be allowed by now."""
-        if self._is_refused:
+        """Tick now if the wait is for a gate that had refused: it may let the worker through now.
+
+        Not where an action was refused: the decision on it calls the worker, and nothing else that
+        anybody commits changes it.
+        """
+        if self._refusal is not None and not isinstance(self._refusal, _OF_ACTIONS):
             self._woken.set()
 
     def replace(self, plan: WorkerPlan) -> None:
@@ -64,7 +72,8 @@ class WorkerLoop:
             if not _has_same_occurrences(before, plan.schedule):
                 self._is_due = False
                 self._woken.set()
-        self.wake()
+        if self._refusal is not None:
+            self._woken.set()
 
     def stop(self) -> None:
         """Take no further tick."""
@@ -104,11 +113,11 @@ class WorkerLoop:
 
     async def _tick(self) -> float:
         """Run one tick and return the seconds until the next."""
-        self._is_refused = False
+        self._refusal = None
         is_called, self._is_called = self._is_called, False
         try:
             end = await self._tick_if_due(is_called=is_called)
-            self._is_refused = end is not None and end.refusal is not None
+            self._refusal = None if end is None else end.refusal
             # Kept until a tick has passed the gates: it is that one that learns of the decision.
             self._is_called |= is_called and end is not None and end.outcome is Outcome.SKIPPED
             if end is not None and end.refusal is not None:

@@ -82,7 +82,7 @@ async def test_at_medium_risk_what_is_unrestricted_is_judged_by_the_auto_rule(
     assert isinstance(await propose(policy_bench, "note", score=0.1), Approved)
     answer = await propose(policy_bench, "note")
     assert isinstance(answer, Ticket)
-    assert answer.why == "its risk is medium, above low"
+    assert answer.why == "its risk is low, its session's is medium (5 points), above low"
 
 
 async def test_what_is_blocked_or_steered_is_no_action(policy_bench: PolicyBench) -> None:

@@ -55,6 +55,8 @@ def test_show_tells_what_the_agent_wants_without_letting_it_draw(site: Site) -> 
     assert called.code == 0
     assert "\x1b" not in called.out
     assert "tests pass" in called.out
+    assert "decided at        -" in called.out
+    assert "null" not in called.out
     facts = json.loads(site.call("approvals", "show", ticket, "--json").out)
     assert (facts["action"], facts["resource"], facts["cost_usd"]) == ("merge", "issue:7", 0.01)
 
@@ -63,7 +65,7 @@ def test_a_decision_has_its_actor_and_its_reason_in_the_record(site: Site) -> No
     first, second = ask(site, number=2)
     told = site.call("approvals", "approve", first, "--actor", "bob", "--why", "looked at it")
     assert told.code == 0
-    assert told.out == f"ticket {first}: approved once: merge issue:7 by triage\n"
+    assert told.out == f"ticket {first}: approved once: merge issue:7, for worker triage\n"
     site.call("approvals", "deny", second, "--why", "not now")
     facts = [json.loads(site.call("approvals", "show", t, "--json").out) for t in (first, second)]
     assert [(one["decided_by"], one["decision_why"]) for one in facts] == [
@@ -90,7 +92,10 @@ def test_an_approval_for_the_session_takes_its_limits(site: Site) -> None:
     (ticket,) = ask(site)
     limits = ("--resources", "issue:*, pr:1", "--count", "3", "--cost", "0.50", "--expires", "2h")
     called = site.call("approvals", "approve", ticket, "--for-session", *limits)
-    assert called.out == f"ticket {ticket}: approved for the session: merge issue:7 by triage\n"
+    assert (
+        called.out
+        == f"ticket {ticket}: approved for the session: merge issue:7, for worker triage\n"
+    )
     events = site.call("events", "--kind", "approval_granted", "--json").out
     payload = json.loads(events)["payload"]
     assert (payload["resources"], payload["count_max"]) == (["issue:*", "pr:1"], 3)

@@ -66,6 +66,13 @@ def test_an_action_that_nobody_named_is_blocked(action: str) -> None:
     assert (found.tier is Tier.BLOCKED) == (action not in policy.known_actions)
 
 
+def test_an_action_that_is_misspelled_is_blocked_with_the_nearest_that_is_known() -> None:
+    policy = ActionPolicy(lists={Tier.AUTO_APPROVE: ("tag_issue",)})
+    found = route(policy, Proposal(action="tag_isue", score=1.0), "w")
+    assert found.tier is Tier.BLOCKED
+    assert found.reason == "action 'tag_isue' is not known to [policy]; did you mean 'tag_issue'?"
+
+
 def test_a_resource_out_of_scope_and_a_worker_that_is_not_named_are_blocked() -> None:
     policy = ActionPolicy(
         lists={Tier.UNRESTRICTED: ("tag",)},

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from supervisor.clock import VirtualClock
+from supervisor.errors import ActionDenied, ApprovalRequired, Refusal
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breakers import OVERRUN_COOLDOWN_S, report_call
 from supervisor.governance.rotation import SessionPlan, open_session_of
@@ -41,6 +42,37 @@ def test_a_killed_worker_is_not_called_and_does_not_run_hot(life: Life) -> None:
 
     life.live(Every(0.001), story)
     assert len(life.calls) <= 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ApprovalRequired(action="merge", what="waits", fix="approve it"),
+        ActionDenied(action="merge", reason="blocked", what="is denied", fix="leave it"),
+    ],
+)
+def test_what_anybody_else_commits_is_no_news_to_a_worker_whose_action_was_refused(
+    life: Life, refusal: Refusal
+) -> None:
+    async def refused(_: Context) -> None:
+        raise refusal
+
+    life.work = refused
+
+    async def story(loop: WorkerLoop) -> None:
+        await anyio.sleep(60)
+        loop.wake()  # a commit of the command line: a decision, or a kill of somebody else
+        await anyio.sleep(60)
+        assert len(life.calls) == 1
+        loop.call()  # the decision, by the sweep
+        await anyio.sleep(60)
+        assert len(life.calls) == 2
+        # Another policy may allow it.
+        loop.replace(loop.plan)
+        await anyio.sleep(60)
+
+    life.live(Every(DAY_S), story)
+    assert life.waits_s() == pytest.approx([0, 120, 60])
 
 
 def test_a_release_wakes_a_killed_worker_at_once(life: Life) -> None:
