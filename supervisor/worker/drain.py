@@ -145,7 +145,7 @@ class Drain:
         """What the tick came to, as the loop needs to know it."""
         verdict = self._verdict()
         return TickEnd(
-            outcome=verdict.outcome, session_id=self._session.id, refusal=verdict.refusal
+            outcome=verdict.outcome, session_id=self._session.id, refusal=_of_a_gate(verdict)
         )
 
     async def run(self, should_stop: Callable[[], bool]) -> None:
@@ -155,7 +155,7 @@ class Drain:
             if self._endings.is_lost or (self._worst is not None and self._is_over(should_stop)):
                 return
             verdict = await self._run_job(candidate, is_last=candidate is last)
-            if verdict.outcome is Outcome.REFUSED or verdict.refusal is not None:
+            if _of_a_gate(verdict) is not None:
                 return
             # Also a job that awaits nothing lets the others have their turn.
             await anyio.lowlevel.checkpoint()
@@ -286,6 +286,12 @@ def _sum(before: ValueReported | None, value: ValueReported | None) -> ValueRepo
         return before or value
     saved = before.micro_hours + value.micro_hours
     return msgspec.structs.replace(value, micro_hours=saved, worth=worth(saved, value.rate))
+
+
+def _of_a_gate(verdict: Verdict) -> Refusal | None:
+    """Return a refusal that the next job would meet, too."""
+    refusal = verdict.refusal
+    return None if isinstance(refusal, (*_OF_THE_JOB, ApprovalRequired)) else refusal
 
 
 def _gravity(verdict: Verdict) -> int:

@@ -28,7 +28,7 @@ class QueueLoop(WorkerLoop):
 
     def arrive(self) -> None:
         """Look for jobs now, unless a gate has refused: then what is queued has to wait."""
-        if not self._is_refused:
+        if self._refusal is None:
             self._woken.set()
 
     async def _tick_if_due(self, *, is_called: bool) -> TickEnd | None:
@@ -53,7 +53,7 @@ class QueueLoop(WorkerLoop):
         return end
 
     async def _own_delay_s(self) -> float:
-        if self._is_refused:
+        if self._refusal is not None:
             return _RETRY_S
         return 0.0 if self._has_found else _IDLE_S
 
