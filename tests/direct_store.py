@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from supervisor.storage import statements
+from supervisor.storage.memory import Memory
 from supervisor.storage.sqlite import SqliteTransaction
 from supervisor.storage.sqlite_file import _prepare
 
@@ -22,6 +23,8 @@ class DirectStore:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         _prepare(self.connection, path=Path(":memory:"), now_us=0, is_read_only=False)
         self._statements = statements.load("sqlite")
+        self._memory = Memory()
+        self._changes = self.connection.total_changes
         self.published: list[object] = []
 
     def write(
@@ -31,14 +34,20 @@ class DirectStore:
         **kw: P.kwargs,
     ) -> T:
         """Run `function` and commit, or roll back what it raised from."""
-        tx = SqliteTransaction(self.connection, self._statements)
+        if self.connection.total_changes != self._changes:
+            # A test has written behind the store's back.
+            self._memory.forget()
+        tx = SqliteTransaction(self.connection, self._statements, self._memory)
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             result = function(tx, *args, **kw)
+            tx.flush()
         except BaseException:
             self.connection.execute("ROLLBACK")
+            self._memory.forget()
             raise
         self.connection.execute("COMMIT")
+        self._changes = self.connection.total_changes
         self.published.extend(tx.published)
         return result
 

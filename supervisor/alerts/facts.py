@@ -12,6 +12,7 @@ import msgspec
 
 from supervisor.events import approval_kinds, hands_kinds, kinds, upkeep_kinds
 from supervisor.events.event import Event
+from supervisor.governance.drills import CANARY_SCOPE, KILL_WHY
 from supervisor.money import usd_text
 
 
@@ -91,6 +92,19 @@ def _(event: kinds.CycleRecovered) -> Fact:
         done="its ticks were closed and what they held counts as spent; work goes on",
         command="`supervisor events --kind cycle_recovered`",
         said=Said.ONCE,
+    )
+
+
+@read_event.register
+def _(event: upkeep_kinds.SessionStuck) -> Fact:
+    return Fact(
+        key=f"stuck:{event.worker}",
+        severity=Severity.WARNING,
+        title=f"worker {event.worker} was stuck",
+        what=f"tick {event.tick} ran for {event.idle_s:.0f} s without an event in its session",
+        done="the tick was cancelled and what it held counts as spent; the worker ticks again",
+        command="`supervisor events --kind session_stuck`; find out what it waits for",
+        said=Said.ONCE_A_DAY,
     )
 
 
@@ -191,7 +205,9 @@ def _(event: kinds.BreakerClosed) -> Over:
 
 
 @read_event.register
-def _(event: kinds.KillSwitchEngaged) -> Fact:
+def _(event: kinds.KillSwitchEngaged) -> Fact | None:
+    if event.scope == CANARY_SCOPE and event.why.startswith(KILL_WHY):
+        return None  # by a drill, which releases it within seconds, and says itself if it fails
     kind, _, name = event.scope.partition(":")
     words = f"--{kind} {name}".strip()
     return Fact(

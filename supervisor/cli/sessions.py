@@ -13,8 +13,8 @@ from supervisor.config import Loaded, person
 from supervisor.errors import NotFound, UsageError
 from supervisor.events.log import Origin
 from supervisor.governance.commands import once
-from supervisor.governance.rotation import find_session, resume_session
-from supervisor.governance.session import Session
+from supervisor.governance.rotation import resume_session
+from supervisor.governance.session import SessionWithTotals
 from supervisor.governance.status import moment_text, summary_of_session
 from supervisor.ids import RandomIds
 from supervisor.storage.database import Transaction
@@ -123,8 +123,8 @@ def _list(invocation: Invocation, options: SessionsOptions) -> int:
     return 0
 
 
-def _page(tx: Transaction, worker: str | None, rows_max: int) -> list[Session]:
-    return tx.rows("sessions.page", Session, worker=worker, rows_max=rows_max)
+def _page(tx: Transaction, worker: str | None, rows_max: int) -> list[SessionWithTotals]:
+    return tx.rows("sessions.page", SessionWithTotals, worker=worker, rows_max=rows_max)
 
 
 def _show(invocation: Invocation, session_id: str) -> int:
@@ -138,7 +138,7 @@ def _show(invocation: Invocation, session_id: str) -> int:
     return 0
 
 
-def _facts(session: Session) -> dict[str, object]:
+def _facts(session: SessionWithTotals) -> dict[str, object]:
     summary: dict[str, object] = msgspec.to_builtins(summary_of_session(session))
     sealed = None if session.summary is None else _decoded(session.summary)
     return {
@@ -168,8 +168,8 @@ def _shown(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _found(tx: Transaction, session_id: str) -> Session:
-    session = find_session(tx, session_id)
+def _found(tx: Transaction, session_id: str) -> SessionWithTotals:
+    session = tx.row("sessions.with_totals", SessionWithTotals, id=session_id)
     if session is None:
         fix = "`supervisor sessions` lists them"
         raise NotFound(subject=f"session {session_id}", what="does not exist", fix=fix)

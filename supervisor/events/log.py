@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Self, TypedDict
+from typing import Self, TypeAlias
 
 import msgspec
 
@@ -12,6 +12,10 @@ from supervisor.clock import to_us
 from supervisor.events.counters import Counters
 from supervisor.events.kinds import KINDS, Event
 from supervisor.storage.database import Transaction
+from supervisor.storage.memory import Keep, Later
+
+#: A row's columns but `position` and `hash`, in the order of the table.
+_Columns: TypeAlias = tuple[str, int, int, str, str, str, str, bool, str]
 
 _ENCODER = msgspec.json.Encoder()
 _COUNTERS = msgspec.json.Decoder(Counters)
@@ -39,12 +43,69 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a session's chain."""
+class Head(msgspec.Struct, kw_only=True):
+    """The end of a session's chain, and what its events add up to; journals change it in place."""
 
+    session_id: str
+    last_seq: int
+    last_hash: bytes
+    counters: Counters
+    is_sealed: bool
+
+
+class _StoredHead(msgspec.Struct, frozen=True):
     last_seq: int
     last_hash: bytes
     counters: str
+    is_sealed: bool
+
+
+_APPEND = Later(
+    "events.append",
+    "session_id",
+    "seq",
+    "at",
+    "kind",
+    "actor",
+    "correlation_id",
+    "command_id",
+    "state_bearing",
+    "payload",
+    "hash",
+    is_new=True,
+)
+_HEADS: Keep[str, Head] = Keep(
+    "sessions",
+    Later("events.advance", "last_seq", "last_hash", "counters", "session_id"),
+    lambda head: (
+        head.last_seq,
+        head.last_hash,
+        _ENCODER.encode(head.counters).decode(),
+        head.session_id,
+    ),
+)
+
+
+def head_of(tx: Transaction, session_id: str) -> Head:
+    """Return the end of a session's chain as it stands; nobody but a journal changes it.
+
+    Raises:
+        KeyError: there is no such session.
+    """
+    heads = tx.kept(_HEADS)
+    head = heads.get(session_id)
+    if head is None:
+        stored = tx.row("events.head", _StoredHead, session_id=session_id)
+        if stored is None:
+            raise KeyError(session_id)
+        head = heads[session_id] = Head(
+            session_id=session_id,
+            last_seq=stored.last_seq,
+            last_hash=stored.last_hash,
+            counters=_COUNTERS.decode(stored.counters),
+            is_sealed=stored.is_sealed,
+        )
+    return head
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +131,8 @@ class Journal:
     events tell of belongs into the same transaction; on an exception nothing is written.
     """
 
-    def __init__(
-        self, tx: Transaction, session_id: str, origin: Origin, head: Head | None = None
-    ) -> None:
-        """Begin a journal; `head` spares reading it, if nothing was appended since it was read.
+    def __init__(self, tx: Transaction, session_id: str, origin: Origin) -> None:
+        """Begin a journal.
 
         `origin` is that of the events that are added next, and may be changed in between.
         """
@@ -81,7 +140,6 @@ class Journal:
         self.origin = origin
         self._tx = tx
         self._events: list[tuple[Event, Origin]] = []
-        self._head = head
 
     def add(self, event: Event) -> None:
         """Append `event` after those that were added before."""
@@ -100,70 +158,44 @@ class Journal:
         Raises:
             KeyError: there is no such session.
         """
-        head = self._head or self._tx.row("events.head", Head, session_id=self.session_id)
-        self._head = None
-        if head is None:
-            raise KeyError(self.session_id)
-        counters = _COUNTERS.decode(head.counters)
-        seq, digest = head.last_seq, head.last_hash
+        head = head_of(self._tx, self.session_id)
+        assert not head.is_sealed, f"session {self.session_id} is sealed: it takes no more events"
         for event, origin in self._events:
-            seq += 1
-            digest = self._append(event, origin, seq, digest)
-            counters.add(event)
+            self._append(event, origin, head)
         self._events.clear()
-        changed = self._tx.run(
-            "events.advance",
-            session_id=self.session_id,
-            last_seq=seq,
-            last_hash=digest,
-            counters=_ENCODER.encode(counters).decode(),
+        self._tx.touch(_HEADS, self.session_id)
+        return head.last_seq
+
+    def _append(self, event: Event, origin: Origin, head: Head) -> None:
+        seq = head.last_seq + 1
+        columns = (
+            self.session_id,
+            seq,
+            to_us(origin.at),
+            event.kind,
+            origin.actor,
+            origin.correlation_id,
+            origin.command_id,
+            event.state_bearing,
+            _ENCODER.encode(event).decode(),
         )
-        assert changed == 1, f"session {self.session_id} is sealed: it takes no more events"
-        return seq
-
-    def _append(self, event: Event, origin: Origin, seq: int, previous: bytes) -> bytes:
-        columns: Columns = {
-            "session_id": self.session_id,
-            "seq": seq,
-            "at": to_us(origin.at),
-            "kind": event.kind,
-            "actor": origin.actor,
-            "correlation_id": origin.correlation_id,
-            "command_id": origin.command_id,
-            "state_bearing": event.state_bearing,
-            "payload": _ENCODER.encode(event).decode(),
-        }
-        digest = chain(previous, columns)
-        self._tx.run("events.append", hash=digest, **columns)
+        digest = _chain(head.last_hash, columns)
+        self._tx.later(_APPEND, *columns, digest)
+        head.last_seq, head.last_hash = seq, digest
+        head.counters.add(event)
         self._tx.publish(Recorded(session_id=self.session_id, seq=seq, origin=origin, event=event))
-        return digest
 
 
-class Columns(TypedDict):
-    """A row's columns but `position` and `hash`, in the order of the table."""
-
-    session_id: str
-    seq: int
-    at: int
-    kind: str
-    actor: str
-    correlation_id: str
-    command_id: str
-    state_bearing: bool
-    payload: str
-
-
-def chain(previous: bytes, columns: Columns) -> bytes:
+def _chain(previous: bytes, columns: _Columns) -> bytes:
     """Return the hash of a row that also binds its predecessor's hash (SHA-256).
 
     Each column is taken with its length, so that no two rows give the same bytes.
     """
-    seq, at = str(columns["seq"]), str(columns["at"])
-    who, kind, payload = columns["session_id"], columns["kind"], columns["payload"]
-    actor, tick, command = columns["actor"], columns["correlation_id"], columns["command_id"]
+    who, seq, at, kind, actor, tick, command, state_bearing, payload = columns
+    number, moment = str(seq), str(at)
     text = (
-        f"{len(who)}:{who}{len(seq)}:{seq}{len(at)}:{at}{len(kind)}:{kind}{len(actor)}:{actor}"
-        f"{len(tick)}:{tick}{len(command)}:{command}1:{columns['state_bearing']:d}"
+        f"{len(who)}:{who}{len(number)}:{number}{len(moment)}:{moment}{len(kind)}:{kind}"
+        f"{len(actor)}:{actor}{len(tick)}:{tick}{len(command)}:{command}1:{state_bearing:d}"
         f"{len(payload)}:{payload}"
     )
     return hashlib.sha256(previous + text.encode()).digest()
@@ -171,18 +203,18 @@ def chain(previous: bytes, columns: Columns) -> bytes:
 
 def chain_row(previous: bytes, row: EventRow) -> bytes:
     """Return the hash that `row` should have after a row with the hash `previous`."""
-    columns: Columns = {
-        "session_id": row.session_id,
-        "seq": row.seq,
-        "at": row.at,
-        "kind": row.kind,
-        "actor": row.actor,
-        "correlation_id": row.correlation_id,
-        "command_id": row.command_id,
-        "state_bearing": row.state_bearing,
-        "payload": row.payload,
-    }
-    return chain(previous, columns)
+    columns = (
+        row.session_id,
+        row.seq,
+        row.at,
+        row.kind,
+        row.actor,
+        row.correlation_id,
+        row.command_id,
+        row.state_bearing,
+        row.payload,
+    )
+    return _chain(previous, columns)
 
 
 def parse(row: EventRow) -> Event:

@@ -10,7 +10,7 @@ from supervisor.clock import from_us, iso, to_us
 from supervisor.errors import IllegalMove, KillSwitchEngaged, NotFound, SupervisorError, UsageError
 from supervisor.events import approval_kinds
 from supervisor.events.log import Journal, Origin
-from supervisor.governance.commands import is_known, once
+from supervisor.governance.commands import done_before, once
 from supervisor.governance.conditions import fits
 from supervisor.governance.kill_switch import applying, engaged
 from supervisor.governance.proposals import (
@@ -128,17 +128,19 @@ def deny(
 def _decide(
     tx: Transaction, command: DecideCommand, origin: Origin, terms: Terms, *, is_approval: bool
 ) -> Decided | SupervisorError:
+    operation = "approve" if is_approval else "deny"
+    done = done_before(tx, operation, command, origin, result=Decided)
+    if done is not None:
+        return done
     ticket = find_ticket(tx, command.ticket)
     if ticket is None:
         raise NotFound(subject=f"ticket {command.ticket[:80]}", what="does not exist", fix=_LIST)
     if len(command.why) > WHY_MAX:
         what = f"the reason has more than {WHY_MAX} characters"
         raise UsageError(subject=f"ticket {ticket.id}", what=what, fix="say it in a sentence")
-    if not is_known(tx, origin.command_id):
-        refused = _why_not(tx, ticket, origin, terms, is_approval=is_approval)
-        if refused is not None:
-            return refused
-    operation = "approve" if is_approval else "deny"
+    refused = _why_not(tx, ticket, origin, terms, is_approval=is_approval)
+    if refused is not None:
+        return refused
     perform = _approve if is_approval else _deny
     return once(
         tx,

@@ -42,7 +42,7 @@ def worker_breaker(worker: str) -> str:
 
 def find_breaker(tx: Transaction, name: str) -> Breaker | None:
     """Return a breaker, None where it has never opened."""
-    return tx.row("governance.breaker", Breaker, name=name)
+    return tx.recall("governance.breaker", Breaker, name=name)
 
 
 def admits(breaker: Breaker | None, now: datetime) -> BreakerOpen | None:

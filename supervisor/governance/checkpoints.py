@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from supervisor.clock import to_us
 from supervisor.events import kinds
-from supervisor.events.log import Journal
-from supervisor.governance.rotation import find_session
+from supervisor.events.log import Journal, head_of
 from supervisor.storage.database import Transaction
 
 
@@ -17,15 +16,13 @@ def keep_checkpoint(
     The id is the tick and the label: keeping it again changes nothing.
     """
     checkpoint_id = f"{worker}#{tick}:{label}"
-    session = find_session(tx, journal.session_id)
-    assert session is not None, f"session {journal.session_id} is gone"
     kept = tx.run(
         "governance.keep_checkpoint",
         id=checkpoint_id,
         worker=worker,
         label=label,
-        session_id=session.id,
-        event_seq=session.last_seq,
+        session_id=journal.session_id,
+        event_seq=head_of(tx, journal.session_id).last_seq,
         tick=tick,
         state=state,
         now=to_us(journal.origin.at),

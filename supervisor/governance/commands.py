@@ -74,11 +74,6 @@ def done_before(
     return msgspec.json.decode(done.result, type=result)
 
 
-def is_known(tx: Transaction, command_id: str) -> bool:
-    """Return whether this command id was carried out before."""
-    return tx.row("governance.command", _Command, id=command_id) is not None
-
-
 def _check_same(done: _Command, operation: str, content: bytes) -> None:
     if done.operation != operation:
         raise conflict(done.id, "operation", done.operation, operation)

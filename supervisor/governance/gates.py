@@ -16,7 +16,7 @@ from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budgets, Call, Unit
-from supervisor.ledger.holds import Account, find_spent
+from supervisor.ledger.holds import Balance, balances_of
 from supervisor.ledger.ledger import refusal
 from supervisor.storage.database import Transaction
 
@@ -34,7 +34,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     session: Session | None
     latches: Sequence[Latch] = ()
-    spent: Sequence[Account] = ()
+    spent: Sequence[Balance] = ()
     is_free: bool = False
     breaker: Breaker | None = None
 
@@ -97,7 +97,7 @@ class _Alarms(msgspec.Struct, frozen=True):
 def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
     """Read what the gates of a paid call look at; its accounts are checked by the hold."""
     name = worker_breaker(worker)
-    alarms = tx.row("governance.alarms", _Alarms, breaker=name)
+    alarms = tx.recall("governance.alarms", _Alarms, breaker=name)
     assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
@@ -122,5 +122,6 @@ def look_at_accounts(
     session_id = situation.session.id if situation.session else ""
     call = Call(worker=situation.worker, session_id=session_id, model=model, identity=identity)
     keys = budgets.accounts(call, situation.ledger_now)
-    spent = find_spent(tx, [key.id for key in keys])
+    balances = balances_of(tx, [key.id for key in keys])
+    spent = [balance for balance in balances if balance.used >= balance.limit_amount]
     return msgspec.structs.replace(situation, spent=spent, is_free=is_free)

@@ -68,7 +68,6 @@ def release(tx: Transaction, command: KillCommand, origin: Origin, timezone: Zon
 def _set(
     tx: Transaction, command: KillCommand, origin: Origin, timezone: ZoneInfo, *, is_engaged: bool
 ) -> Latched:
-    _check(tx, command)
     operation = "kill" if is_engaged else "release"
     return once(
         tx,
@@ -83,6 +82,7 @@ def _set(
 def _turn(
     tx: Transaction, command: KillCommand, origin: Origin, timezone: ZoneInfo, *, is_engaged: bool
 ) -> Latched:
+    _check(tx, command)
     scope = command.scope
     latch = tx.row("governance.latch", Latch, scope=scope)
     was_engaged = latch is not None and latch.is_engaged

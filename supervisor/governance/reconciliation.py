@@ -42,15 +42,12 @@ def reconcile_hold(
         NotFound: there is no such hold.
         CommandConflict: it is not forfeited, was put at another cost, or the id was used before.
     """
-    hold = find_hold(tx, command.hold_id)
-    if hold is None:
-        raise NotFound(
-            subject=f"hold {command.hold_id}",
-            what="does not exist",
-            fix=_LISTED,
-        )
 
     def perform() -> Reconciled:
+        hold = find_hold(tx, command.hold_id)
+        if hold is None:
+            subject = f"hold {command.hold_id}"
+            raise NotFound(subject=subject, what="does not exist", fix=_LISTED)
         _check(hold, command.cost)
         with system_journal(tx, timezone, origin) as journal:
             ledger.reconcile(tx, journal, hold, command.cost)

@@ -72,15 +72,15 @@ def roll_back(
         IllegalMove: a tick of the worker is running, whose end would overwrite the state.
         CommandConflict: the command id was used for something else.
     """
-    checkpoint = tx.row("governance.checkpoint", Checkpoint, id=command.checkpoint)
-    if checkpoint is None or checkpoint.worker != command.worker:
-        raise NotFound(
-            subject=f"checkpoint {command.checkpoint} of worker {command.worker}",
-            what="does not exist",
-            fix=f"`supervisor checkpoints {command.worker}` lists them",
-        )
 
     def perform() -> RolledBack:
+        checkpoint = tx.row("governance.checkpoint", Checkpoint, id=command.checkpoint)
+        if checkpoint is None or checkpoint.worker != command.worker:
+            raise NotFound(
+                subject=f"checkpoint {command.checkpoint} of worker {command.worker}",
+                what="does not exist",
+                fix=f"`supervisor checkpoints {command.worker}` lists them",
+            )
         return _restore(tx, checkpoint, origin, timezone)
 
     return once(tx, "rollback", command, origin, result=RolledBack, perform=perform)

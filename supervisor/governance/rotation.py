@@ -9,8 +9,8 @@ import msgspec
 
 from supervisor.clock import from_us, iso, to_us
 from supervisor.events import kinds
-from supervisor.events.counters import Counters, Summary
-from supervisor.events.log import Head, Journal, Origin
+from supervisor.events.counters import Summary
+from supervisor.events.log import Journal, Origin, head_of
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus, check_move
 from supervisor.storage.database import Transaction
 from supervisor.windows import DAY_S, window_at
@@ -40,7 +40,7 @@ def find_session(tx: Transaction, session_id: str) -> Session | None:
 
 def open_session_of(tx: Transaction, worker: str) -> Session | None:
     """Return the worker's one session that is not over, if it has one."""
-    return tx.row("sessions.open_of_worker", Session, worker=worker)
+    return tx.recall("sessions.open_of_worker", Session, worker=worker)
 
 
 def is_due(session: Session, now: datetime) -> bool:
@@ -145,10 +145,9 @@ def close_session(tx: Transaction, session: Session, origin: Origin) -> None:
 
 def summarize(tx: Transaction, session_id: str) -> Summary:
     """Return the session's totals and event range as they stand."""
-    head = tx.row("events.head", Head, session_id=session_id)
-    assert head is not None, f"session {session_id} is gone"
+    head = head_of(tx, session_id)
     return Summary(
-        counters=msgspec.json.decode(head.counters, type=Counters),
+        counters=msgspec.to_builtins(head.counters),
         first_seq=min(1, head.last_seq),
         last_seq=head.last_seq,
         last_hash=head.last_hash.hex(),

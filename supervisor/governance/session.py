@@ -7,7 +7,6 @@ from enum import StrEnum
 import msgspec
 
 from supervisor.errors import IllegalMove
-from supervisor.events.log import Head
 
 
 class SessionStatus(StrEnum):
@@ -51,15 +50,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: int | None
     received_note: str
     handoff_note: str
+    summary: str | None
+
+
+class SessionWithTotals(Session, frozen=True, kw_only=True):
+    """A session, and what its events add up to as of when it was read; `counters` is JSON."""
+
     last_seq: int
     last_hash: bytes
     counters: str
-    summary: str | None
-
-    @property
-    def head(self) -> Head:
-        """The end of its chain, as of when this was read."""
-        return Head(last_seq=self.last_seq, last_hash=self.last_hash, counters=self.counters)
 
 
 def check_move(session: Session, to: SessionStatus) -> None:

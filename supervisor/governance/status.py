@@ -12,7 +12,7 @@ from supervisor.events.counters import Counters
 from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breakers import Breaker, BreakerState
 from supervisor.governance.kill_switch import engaged
-from supervisor.governance.session import Session
+from supervisor.governance.session import Session, SessionWithTotals
 from supervisor.governance.spending import AccountStatus, read_accounts
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.limits import ledger_now
@@ -173,7 +173,7 @@ def read_status(
     """Read everything in one transaction; `worker_names` are those of the config."""
     is_running = around.holder is not None
     workers = tx.rows("workers.all", _WorkerRow)
-    sessions = tx.rows("sessions.open_ones", Session)
+    sessions = tx.rows("sessions.open_ones", SessionWithTotals)
     return Status(
         at=iso(now),
         daemon=_daemon(_daemon_row(tx, around.holder), now, around),
@@ -297,7 +297,7 @@ def _worker(
     )
 
 
-def summary_of_session(session: Session) -> SessionSummary:
+def summary_of_session(session: SessionWithTotals) -> SessionSummary:
     """Return a session with its totals so far."""
     summary = SessionSummary(
         id=session.id,

@@ -41,11 +41,8 @@ def use_tool(
 
     `also` is done in the same transaction, where they say yes.
     """
-    situation = look(tx, worker=tick.worker, now=origin.at)
-    refusal = first_refusal(situation)
-    session = situation.session
-    head = session.head if session is not None and session.id == tick.session_id else None
-    with Journal(tx, tick.session_id, origin, head) as journal:
+    refusal = first_refusal(look(tx, worker=tick.worker, now=origin.at))
+    with Journal(tx, tick.session_id, origin) as journal:
         if refusal is None:
             also(tx)
             journal.add(event)

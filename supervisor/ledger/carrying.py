@@ -55,10 +55,6 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
         return (self.worker, self.model, self.org, self.team, self.user_id, self.conversation)
 
 
-class _Turned(msgspec.Struct, frozen=True):
-    id: str
-
-
 def running_accounts(tx: Transaction, now_us: int) -> list[RunningAccount]:
     """Return the accounts whose period has not ended by `now_us`, ordered by id."""
     return tx.rows("restore.running_accounts", RunningAccount, now=now_us)
@@ -156,9 +152,8 @@ def carry_holds(
             user_id=one.user_id,
             conversation=one.conversation,
         )
-        turned = tx.row(
+        turned = tx.run(
             "ledger.turn_hold",
-            _Turned,
             id=hold_id,
             before=HoldStatus.OPEN,
             status=HoldStatus.SETTLED,
@@ -166,7 +161,7 @@ def carry_holds(
             why=why,
             **amounts,
         )
-        assert turned is not None, f"hold {hold_id} was open a moment ago, in this transaction"
+        assert turned == 1, f"hold {hold_id} was open a moment ago, in this transaction"
         journal.add(
             kinds.HoldPlaced(
                 hold=hold_id,

@@ -9,7 +9,8 @@ import msgspec
 
 from supervisor.identity import NOBODY, Identity
 from supervisor.ledger.accounts import Amounts, Call, Unit
-from supervisor.storage.database import Transaction
+from supervisor.storage.database import Transaction, Value
+from supervisor.storage.memory import Keep, Later
 
 
 class HoldStatus(StrEnum):
@@ -45,15 +46,60 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.limit_amount - self.used, 0)
 
 
-class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a hold, or its end, has left of an account."""
+class Balance(msgspec.Struct, kw_only=True):
+    """An account as its holds move it, in place; only for the transaction that has asked for it.
+
+    `held_by` and `settled_by` are by how much, since it was last written.
+    """
 
     id: str
     unit: Unit
     limit_amount: int
-    used: int
+    settled: int
+    held: int
+    overrun: int
     resets_at: int | None
     warned_at: int | None
+    held_by: int = 0
+    settled_by: int = 0
+
+    @property
+    def used(self) -> int:
+        return self.settled + self.held
+
+    @property
+    def free(self) -> int:
+        return max(self.limit_amount - self.used, 0)
+
+    def fits(self, amount: int) -> bool:
+        """Return whether as much can be held: nothing always can, also where all is spent."""
+        return amount == 0 or self.settled + self.held + amount <= self.limit_amount
+
+    def hold(self, amount: int) -> None:
+        """Hold more; that it fits is asked before, and checked by the database."""
+        self.held += amount
+        self.held_by += amount
+
+    def end(self, *, held: int, settled: int) -> None:
+        """Hold less, and count what was used; what stands above the limit then is overrun."""
+        self.hold(-held)
+        self.settled += settled
+        self.settled_by += settled
+        self.overrun = max(self.overrun, self.settled + self.held - self.limit_amount)
+
+    def take_moves(self) -> tuple[Value, ...]:
+        """Return what is to be written of it, which then counts as written."""
+        moves = (self.held_by, self.settled_by, self.overrun, self.id, self.limit_amount)
+        self.held_by = self.settled_by = 0
+        return moves
+
+
+#: By id. The database adds the moves to what it has itself, and checks the limit again.
+_BALANCES: Keep[str, Balance] = Keep(
+    "accounts",
+    Later("ledger.move_account", "held_by", "settled_by", "overrun", "id", "limit_amount"),
+    Balance.take_moves,
+)
 
 
 class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,9 +185,20 @@ def find_account(tx: Transaction, account_id: str) -> Account | None:
     return tx.row("ledger.account", Account, id=account_id)
 
 
-def find_spent(tx: Transaction, account_ids: Sequence[str]) -> list[Account]:
-    """Return those of the accounts that are used up, ordered by id."""
-    return tx.rows("ledger.spent_accounts", Account, ids=id_list(account_ids))
+def balances_of(tx: Transaction, account_ids: Sequence[str]) -> list[Balance]:
+    """Return those of the accounts that exist, in the order asked for, to be moved in place."""
+    kept = tx.kept(_BALANCES)
+    missing = [account_id for account_id in account_ids if account_id not in kept]
+    if missing:
+        for found in tx.rows("ledger.balances", Balance, ids=id_list(missing)):
+            kept[found.id] = found
+    return [kept[account_id] for account_id in account_ids if account_id in kept]
+
+
+def keep_moves(tx: Transaction, balances: Sequence[Balance]) -> None:
+    """See to it that what was moved on the accounts is written."""
+    for balance in balances:
+        tx.touch(_BALANCES, balance.id)
 
 
 def id_list(ids: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -12,6 +12,7 @@ from supervisor.errors import BudgetExceeded, CommandConflict
 from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import AccountKey, Amounts, Budgets, Unit
+from supervisor.ledger.hold_rows import find_before, hold_now, place, take_open_holds, turn
 from supervisor.ledger.holds import (
     Account,
     Balance,
@@ -19,9 +20,10 @@ from supervisor.ledger.holds import (
     HoldRequest,
     HoldStatus,
     Metering,
+    balances_of,
     find_account,
     find_hold,
-    id_list,
+    keep_moves,
 )
 from supervisor.ledger.limits import ledger_moment, open_or_renew
 from supervisor.storage.database import Transaction
@@ -39,66 +41,35 @@ def reserve(
     """
     moment = ledger_moment(tx, journal.origin.at)
     keys = budgets.accounts(request.call, moment)
-    held = _hold_on(tx, keys, request.amounts)
-    if not all(_is_as_configured(held.get(key.id), key) for key in keys):
-        _undo(tx, held, request.amounts)
+    balances = balances_of(tx, [key.id for key in keys])
+    if not _are_as_configured(balances, keys):
         for key in keys:
             open_or_renew(tx, journal, key, budgets, moment)
-        held = _hold_on(tx, keys, request.amounts)
-    hold = _open_hold(request, keys, moment)
-    refused = next((key for key in keys if key.id not in held), None)
-    # Kept only if the id is new: whoever asks again has taken nothing more from any account.
-    if refused is None and _keep(tx, hold):
-        for account in held.values():
-            _warn_once(tx, journal, account, budgets.warn_ratio)
-        journal.add(_placed(hold))
-        return hold
-    _undo(tx, held, request.amounts)
-    before = find_hold(tx, request.id)
+        balances = balances_of(tx, [key.id for key in keys])
+    before = find_before(tx, request)
     if before is not None:
         return _same_hold(before, request)
-    assert refused is not None, f"hold {request.id} is neither new nor known"
-    return _refuse(tx, refused, request.amounts)
+    amounts = request.amounts
+    for balance in balances:
+        if not balance.fits(amounts.of(balance.unit)):
+            return refusal(balance, amounts.of(balance.unit))
+    for balance in balances:
+        balance.hold(amounts.of(balance.unit))
+    keep_moves(tx, balances)
+    hold = _open_hold(request, keys, moment)
+    place(tx, hold)
+    for balance in balances:
+        _warn_once(tx, journal, balance, budgets.warn_ratio)
+    journal.add(_placed(hold))
+    return hold
 
 
-def _is_as_configured(held: Balance | None, key: AccountKey) -> bool:
-    """Return whether a hold was placed on the account as the config has it now."""
-    if held is None:
-        return False
-    return (held.limit_amount, held.resets_at) == (key.limit_amount, key.resets_at)
-
-
-def _hold_on(tx: Transaction, keys: Sequence[AccountKey], amounts: Amounts) -> dict[str, Balance]:
-    """Hold the amounts on every account where they fit, and return those by their id."""
-    if not keys:
-        return {}
-    accounts = tx.rows(
-        "ledger.hold_on_accounts",
-        Balance,
-        ids=id_list([key.id for key in keys]),
-        cost=amounts.cost,
-        tokens=amounts.tokens,
-        actions=amounts.actions,
+def _are_as_configured(balances: Sequence[Balance], keys: Sequence[AccountKey]) -> bool:
+    """Return whether every account is there as the config has it now."""
+    return len(balances) == len(keys) and all(
+        balance.limit_amount == key.limit_amount and balance.resets_at == key.resets_at
+        for balance, key in zip(balances, keys, strict=True)
     )
-    return {account.id: account for account in accounts}
-
-
-def _undo(tx: Transaction, held: Collection[str], amounts: Amounts) -> None:
-    if not held:
-        return
-    tx.run(
-        "ledger.unhold_on_accounts",
-        ids=id_list(list(held)),
-        cost=amounts.cost,
-        tokens=amounts.tokens,
-        actions=amounts.actions,
-    )
-
-
-def _refuse(tx: Transaction, key: AccountKey, amounts: Amounts) -> BudgetExceeded:
-    account = find_account(tx, key.id)
-    assert account is not None, f"account {key.id} was opened before it refused"
-    return refusal(account, amounts.of(key.unit))
 
 
 def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded) -> None:
@@ -114,7 +85,7 @@ def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded
         journal.add(_exhausted(account))
 
 
-def refusal(account: Account, needed: int) -> BudgetExceeded:
+def refusal(account: Account | Balance, needed: int) -> BudgetExceeded:
     """Return the refusal of a hold of `needed` on `account`."""
     return BudgetExceeded(
         account=account.id,
@@ -179,30 +150,6 @@ def _open_hold(request: HoldRequest, accounts: Sequence[AccountKey], moment: dat
         user_id=request.identity.user or "",
         conversation=request.conversation,
     )
-
-
-def _keep(tx: Transaction, hold: Hold) -> bool:
-    """Store the hold and return True, or return False where there is one with its id."""
-    kept = tx.run(
-        "ledger.place_hold",
-        id=hold.id,
-        boot_id=hold.boot_id,
-        worker=hold.worker,
-        session_id=hold.session_id,
-        tick=hold.tick,
-        model=hold.model,
-        what=hold.what,
-        account_ids=hold.account_ids,
-        placed_at=hold.placed_at,
-        cost_held=hold.cost_held,
-        tokens_held=hold.tokens_held,
-        actions_held=hold.actions_held,
-        org=hold.org,
-        team=hold.team,
-        user_id=hold.user_id,
-        conversation=hold.conversation,
-    )
-    return kept == 1
 
 
 def _placed(hold: Hold) -> kinds.HoldPlaced:
@@ -318,10 +265,9 @@ def reconcile(tx: Transaction, journal: Journal, hold: Hold, cost: int) -> None:
     _same(hold.id, "end", stored.status.value, HoldStatus.FORFEITED.value)
     actual = msgspec.structs.replace(stored.settled, cost=cost)
     why = f"reconciled by {journal.origin.actor}"
-    turned = _turn(tx, journal, stored, HoldStatus.SETTLED, actual, why=why)
-    assert turned is not None, f"hold {hold.id} was forfeited a moment ago, in this transaction"
+    turn(tx, stored, HoldStatus.SETTLED, actual, now_us=to_us(journal.origin.at), why=why)
     difference = Amounts(cost=cost - stored.cost_settled)
-    _move(tx, journal, turned, held=Amounts(), settled=difference)
+    _move(tx, journal, stored, held=Amounts(), settled=difference)
     journal.add(kinds.HoldReconciled(hold=hold.id, cost_before=stored.cost_settled, cost=cost))
 
 
@@ -329,7 +275,7 @@ def forfeit_open(
     tx: Transaction, journal: Journal, *, worker: str, tick: int, why: str
 ) -> list[Hold]:
     """Forfeit every hold that a tick has left open, and return them."""
-    holds = tx.rows("ledger.open_holds_of_tick", Hold, worker=worker, tick=tick)
+    holds = take_open_holds(tx, worker, tick)
     for hold in holds:
         forfeit(tx, journal, hold, why=why)
     return holds
@@ -339,62 +285,27 @@ def _end(
     tx: Transaction, journal: Journal, hold: Hold, status: HoldStatus, actual: Amounts, *, why: str
 ) -> bool:
     """Move the money and return True, or return False if the hold has ended just so before."""
-    turned = _turn(tx, journal, hold, status, actual, why=why)
-    if turned is None:
-        stored = find_hold(tx, hold.id)
-        assert stored is not None, f"hold {hold.id} was never placed"
+    stored = hold_now(tx, hold)
+    if stored.status is not hold.status:
         _same(hold.id, "end", stored.status.value, status.value)
         _same(hold.id, "amounts", stored.settled, actual)
         return False
-    _move(tx, journal, turned, held=hold.held, settled=actual)
+    turn(tx, stored, status, actual, now_us=to_us(journal.origin.at), why=why)
+    _move(tx, journal, stored, held=hold.held, settled=actual)
     return True
 
 
-class _Turned(msgspec.Struct, frozen=True):
-    """A hold whose status was changed, and its accounts: some may have joined since."""
-
-    id: str
-    account_ids: str
-
-
-def _turn(
-    tx: Transaction, journal: Journal, hold: Hold, to: HoldStatus, actual: Amounts, *, why: str
-) -> _Turned | None:
-    """Give the hold another status, unless it has left the one that it is known by."""
-    return tx.row(
-        "ledger.turn_hold",
-        _Turned,
-        id=hold.id,
-        before=hold.status,
-        status=to,
-        now=to_us(journal.origin.at),
-        cost=actual.cost,
-        tokens=actual.tokens,
-        actions=actual.actions,
-        why=why,
-    )
-
-
 def _move(
-    tx: Transaction, journal: Journal, hold: _Turned, *, held: Amounts, settled: Amounts
+    tx: Transaction, journal: Journal, hold: Hold, *, held: Amounts, settled: Amounts
 ) -> None:
     """Take `held` off what the hold's accounts hold, and add `settled` to what they have spent."""
-    ids = hold.account_ids.split("\n")
-    accounts = tx.rows(
-        "ledger.move_on_accounts",
-        Balance,
-        ids=id_list(ids),
-        cost_held=held.cost,
-        tokens_held=held.tokens,
-        actions_held=held.actions,
-        cost=settled.cost,
-        tokens=settled.tokens,
-        actions=settled.actions,
-    )
-    assert len(accounts) == len(ids), f"hold {hold.id} has lost an account"
-    for account in accounts:
-        has_grown = settled.of(account.unit) > held.of(account.unit)
-        if has_grown and account.used > account.limit_amount:
-            excess = account.used - account.limit_amount
+    balances = balances_of(tx, hold.accounts)
+    assert len(balances) == len(hold.accounts), f"hold {hold.id} has lost an account"
+    for balance in balances:
+        off, on = held.of(balance.unit), settled.of(balance.unit)
+        balance.end(held=off, settled=on)
+        if on > off and balance.used > balance.limit_amount:
+            excess = balance.used - balance.limit_amount
             why = "a call cost more than its hold"
-            journal.add(kinds.AccountOverrun(account=account.id, overrun=excess, why=why))
+            journal.add(kinds.AccountOverrun(account=balance.id, overrun=excess, why=why))
+    keep_moves(tx, balances)

@@ -255,6 +255,6 @@ def reset_ledger_clock(tx: Transaction, now: datetime) -> None:
 
 
 def _clock(tx: Transaction) -> int:
-    row = tx.row("ledger.clock", _Moment)
+    row = tx.recall("ledger.clock", _Moment)
     assert row is not None, "the store has lost its ledger clock"
     return row.at

@@ -26,6 +26,7 @@ from supervisor.storage.group_commit import (
     perform_apart,
     perform_together,
 )
+from supervisor.storage.memory import Memory
 from supervisor.storage.sqlite import DIALECT, SqliteTransaction
 from supervisor.storage.sqlite_connection import translate
 from supervisor.worker.placing import Bid
@@ -96,6 +97,7 @@ class Disk:
                 self._connection.executescript(migration.sql)
         self._connection.execute("PRAGMA foreign_keys = ON")
         self._statements = statements.load(DIALECT)
+        self._memory = Memory()
         self._observe = observe
         self._distrust = distrust
 
@@ -114,14 +116,17 @@ class Disk:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+                self._memory.forget()
         self._observe(done.published)
         return None if fate.dies_after_commit() else done
 
     def _perform(self, batch: Batch) -> Committed:
         try:
-            return perform_together(batch, self.transaction)
+            tx = SqliteTransaction(self._connection, self._statements, self._memory)
+            return perform_together(batch, tx)
         except MemberFailed:
             self._connection.execute("ROLLBACK")
+            self._memory.forget()
             self._connection.execute("BEGIN IMMEDIATE")
             execute = self._connection.execute
             return perform_apart(batch, self.transaction, execute, self._told)
@@ -133,9 +138,12 @@ class Disk:
     def run(self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Commit one function for another process, such as the command line."""
         tx = self.transaction()
+        # As the driver does where another connection has committed.
+        self._memory.forget()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             result = function(tx, *args, **kwargs)
+            tx.flush()
             self._connection.execute("COMMIT")
         finally:
             if self._connection.in_transaction:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+)
 
 import msgspec
+
+if TYPE_CHECKING:
+    from supervisor.storage.memory import K, Keep, Later, V
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +45,27 @@ class Transaction(Protocol):
 
     def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
         """Yield rows one by one, for results that must not be held in memory."""
+        ...
+
+    def recall(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
+        """Return what `row` returned before, if no table that the statement reads has changed.
+
+        Only for what no row that is kept changes: see `kept`.
+        """
+        ...
+
+    def kept(self, keep: Keep[K, V]) -> dict[K, V]:
+        """Return those rows that are remembered. It may be empty at any time, and a statement that
+        changes their table empties it.
+        """
+        ...
+
+    def touch(self, keep: Keep[K, V], key: K) -> None:
+        """Say that a row of `kept` was changed in place, so that it is written."""
+        ...
+
+    def later(self, later: Later, *values: Value) -> None:
+        """Run a statement for these values before anything else is run, together with its like."""
         ...
 
     def publish(self, fact: object) -> None:

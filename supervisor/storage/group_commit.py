@@ -15,39 +15,66 @@ from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunc
 BATCH_MAX = 256
 
 
-class PublishingTransaction(Transaction, Protocol):
-    """A driver's transaction, with what its function has published so far."""
+class MemberTransaction(Transaction, Protocol):
+    """A driver's transaction: with what its functions have published, and what they left to write.
+
+    See storage/memory.py.
+    """
 
     published: list[object]
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        ...
 
 
 class Write(Generic[T]):
     """A function that waits for its commit, and the future of whoever asked for it."""
 
-    __slots__ = ("function", "future")
+    __slots__ = ("arguments", "function", "future", "named")
 
-    def __init__(self, function: Callable[[Transaction], T], future: asyncio.Future[T]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., T],
+        arguments: tuple[object, ...],
+        named: dict[str, object],
+        future: asyncio.Future[T],
+    ) -> None:
         self.function = function
+        self.arguments = arguments
+        self.named = named
         self.future = future
 
-    def perform(self, tx: Transaction) -> Callable[[], None]:
-        """Run the function and return what gives its result to the caller."""
-        result = self.function(tx)
-        return lambda: None if self.future.done() else self.future.set_result(result)
+    def perform(self, tx: Transaction) -> T:
+        """Run the function."""
+        return self.function(tx, *self.arguments, **self.named)
 
-    def fail(self, error: BaseException) -> None:
-        """Give the error to the caller, unless nobody waits any more."""
-        if not self.future.done():
-            self.future.set_exception(error)
+    def answer(self, result: T | Failed) -> None:
+        """Give the result to the caller, unless nobody waits any more."""
+        if self.future.done():
+            return
+        if isinstance(result, Failed):
+            self.future.set_exception(result.error)
+        else:
+            self.future.set_result(result)
+
+
+class Failed:
+    """What a member of a batch raised, in the place of its result."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
 class Committed(msgspec.Struct):
-    """What a batch has done: what gives each caller its answer, and what was published.
+    """What a batch has done: each member's result in their order, and what was published.
 
-    `refused` are those members that the store itself did not take.
+    `refused` is how many members the store itself did not take.
     """
 
-    deliveries: list[Callable[[], None]]
+    results: list[object]
     published: list[object]
     refused: int = 0
 
@@ -77,8 +104,8 @@ class GroupCommit:
         """Queue the function; the future has its result once it is durable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        bound = bind(function, args, kwargs)
-        self._pending.append(Write(bound, future))  # type: ignore[arg-type] # one list, many T
+        # type: one list, many T
+        self._pending.append(Write(function, args, kwargs, future))  # type: ignore[arg-type] # so
         if not self._is_committing:
             # Not at once but in the loop's next turn: what is written in this turn shares it.
             self._is_committing = True
@@ -99,14 +126,14 @@ class GroupCommit:
         if error is not None:
             self.failures += 1
             for write in batch:
-                write.fail(error)
+                write.answer(Failed(error))
         else:
             done = committed.result()
             self.failures += done.refused
             if done.published:
                 self._tell(done.published)
-            for deliver in done.deliveries:
-                deliver()
+            for write, result in zip(batch, done.results, strict=True):
+                write.answer(result)
         self._commit_next()
 
     def _tell(self, published: Sequence[object]) -> None:
@@ -130,52 +157,52 @@ class MemberFailed(Exception):
     """A member of a batch raised, so that the batch can't be committed as one."""
 
 
-def perform_together(batch: Batch, begin: Callable[[], PublishingTransaction]) -> Committed:
+def perform_together(batch: Batch, tx: MemberTransaction) -> Committed:
     """Run every function of the batch in one open transaction.
 
     Raises:
-        MemberFailed: one of them raised; `__cause__` is what. The transaction must be rolled back,
-            and every function may be run again: it has no effect but through its transaction.
+        MemberFailed: one of them raised, or what they left to write was refused; `__cause__` is
+            what. The transaction must be rolled back and its memory forgotten, and every function
+            may be run again: it has no effect but through its transaction.
     """
-    done = Committed([], [])
-    for write in batch:
-        tx = begin()
-        try:
-            done.deliveries.append(write.perform(tx))
-        except Exception as error:
-            raise MemberFailed from error
-        done.published.extend(tx.published)
-    return done
+    try:
+        results = [write.perform(tx) for write in batch]
+        tx.flush()
+    except Exception as error:
+        raise MemberFailed from error
+    return Committed(results, tx.published)
 
 
 def perform_apart(
     batch: Batch,
-    begin: Callable[[], PublishingTransaction],
+    begin: Callable[[], MemberTransaction],
     execute: Callable[[str], object],
     translate: Callable[[Exception], Exception | None],
 ) -> Committed:
     """Run every function of the batch under a savepoint of its own: one that fails, fails alone.
 
-    `translate` gives what a failed member's caller is told, or None where the error has ended the
-    whole transaction: it is raised then.
+    `begin` gives each a transaction that remembers nothing of what was before. `translate` gives
+    what a failed member's caller is told, or None where the error has ended the whole
+    transaction: it is raised then.
     """
     done = Committed([], [])
     for write in batch:
         tx = begin()
         execute("SAVEPOINT member")
         try:
-            deliver = write.perform(tx)
+            result = write.perform(tx)
+            tx.flush()
         except Exception as error:
             told = translate(error)
             if told is None:
                 raise
             execute("ROLLBACK TO SAVEPOINT member")
-            deliver = functools.partial(write.fail, told)
+            result = Failed(told)
             done.refused += isinstance(told, StoreUnavailable)
-            tx.published.clear()
+        else:
+            done.published.extend(tx.published)
         execute("RELEASE SAVEPOINT member")
-        done.deliveries.append(deliver)
-        done.published.extend(tx.published)
+        done.results.append(result)
     return done
 
 

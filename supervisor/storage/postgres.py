@@ -99,7 +99,10 @@ def _snapshot(function: Callable[[Transaction], T], link: Link) -> T:
             if link.is_alive:
                 raise
             _begin(link)
-        return function(PostgresTransaction(link.connected()))
+        tx = PostgresTransaction(link.connected())
+        result = function(tx)
+        tx.flush()
+        return result
     except psycopg.Error as error:
         link.recover(error)
         raise translate(error, link.target.subject) from error

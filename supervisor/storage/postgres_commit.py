@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 
 import psycopg
@@ -12,6 +11,7 @@ from supervisor.errors import StoreUnavailable
 from supervisor.storage.group_commit import (
     Batch,
     Committed,
+    Failed,
     MemberFailed,
     perform_apart,
     perform_together,
@@ -174,7 +174,7 @@ class _Attempt:
             psycopg.Error: the store failed.
         """
         try:
-            return perform_together(self._batch, functools.partial(_begun, connection))
+            return perform_together(self._batch, PostgresTransaction(connection))
         except MemberFailed as failed:
             if (error := _of_the_batch(failed)) is not None:
                 raise error from failed
@@ -184,11 +184,10 @@ class _Attempt:
         """Return what to tell the only member of the batch, None where it is not the only one."""
         if len(self._batch) > 1:
             return None
-        (write,) = self._batch
         assert isinstance(failed.__cause__, Exception), failed.__cause__
         told = translate(failed.__cause__, self.subject)
         refused = int(isinstance(told, StoreUnavailable))
-        return Committed([functools.partial(write.fail, told)], [], refused)
+        return Committed([Failed(told)], [], refused)
 
     def apart(self, connection: Connection) -> Committed:
         """Run each member under a savepoint, so that one that fails, fails alone.
@@ -197,23 +196,22 @@ class _Attempt:
             psycopg.Error: the store failed.
         """
 
+        def begin() -> PostgresTransaction:
+            return PostgresTransaction(connection)
+
         def execute(command: str) -> None:
             connection.execute(command, prepare=False)
 
         def told(error: Exception) -> Exception | None:
             return None if is_of_the_batch(error) else translate(error, self.subject)
 
-        return perform_apart(self._batch, functools.partial(_begun, connection), execute, told)
+        return perform_apart(self._batch, begin, execute, told)
 
     def given_up(self, error: psycopg.Error) -> StoreUnavailable | Exception:
         """Return what the callers are told once the connection does not come back."""
         if self.doubtful is not None:
             return outcome_unknown(error, self.subject)
         return translate(error, self.subject)
-
-
-def _begun(connection: Connection) -> PostgresTransaction:
-    return PostgresTransaction(connection)
 
 
 def _of_the_batch(failed: MemberFailed) -> Exception | None:

@@ -12,6 +12,7 @@ import psycopg
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
 from supervisor.storage.group_commit import parse
+from supervisor.storage.memory import Later, Memory, RememberingTransaction
 from supervisor.storage.postgres_link import Connection
 from supervisor.storage.postgres_text import with_nul, without_nul
 
@@ -23,9 +24,6 @@ _stream_numbers = itertools.count()
 
 #: The columns of each statement's rows; as many as there are statements.
 _columns_by_name: dict[str, tuple[str, ...]] = {}
-
-# A parameter is :name; not in a text, not in a comment, and :: is a cast.
-_TOKEN = re.compile(r"'(?:[^']|'')*'|--[^\n]*|::|:(?P<name>[a-z_][a-z0-9_]*)")
 
 
 @functools.cache
@@ -42,18 +40,16 @@ def translate(text: str) -> str:
             return f"%({token['name']})s"
         return "" if token[0].startswith("--") else token[0]
 
-    return _TOKEN.sub(replace, text.replace("%", "%%")).strip()
+    return statements.TOKEN.sub(replace, text.replace("%", "%%")).strip()
 
 
-class PostgresTransaction:
+class PostgresTransaction(RememberingTransaction):
     """One open transaction; used only on its connection's thread."""
 
-    __slots__ = ("_connection", "_cursor", "published")
-
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, memory: Memory | None = None) -> None:
+        super().__init__(load_statements(), memory)
         self._connection = connection
         self._cursor = connection.cursor()
-        self.published: list[object] = []
 
     def run(self, statement: str, /, **values: Value) -> int:
         return self._execute(statement, values).rowcount
@@ -69,10 +65,12 @@ class PostgresTransaction:
         return None if found is None else parse(_columns(statement, cursor), with_nul(found), into)
 
     def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
+        text = self._named[statement]
+        self._before(text)
         # A cursor in the server, of its own: other statements run while this one is read.
         with self._connection.cursor(f"stream_{next(_stream_numbers)}") as cursor:
             cursor.itersize = _PAGE_ROWS
-            cursor.execute(load_statements()[statement], without_nul(values))
+            cursor.execute(text, without_nul(values))
             columns = _columns(statement, cursor)
             for found in cursor:
                 yield parse(columns, with_nul(found), into)
@@ -80,11 +78,15 @@ class PostgresTransaction:
     def _execute(
         self, statement: str, values: Mapping[str, Value]
     ) -> psycopg.Cursor[tuple[Value, ...]]:
-        text = load_statements()[statement]
+        text = self._named[statement]
+        self._before(text)
         return self._cursor.execute(text, without_nul(values), prepare=True)
 
-    def publish(self, fact: object) -> None:
-        self.published.append(fact)
+    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
+        named = [without_nul(dict(zip(later.columns, row, strict=True))) for row in rows]
+        # In a pipeline: one way to the server and back for all of them.
+        self._cursor.executemany(self._named[later.statement], named)
+        return self._cursor.rowcount
 
 
 def _columns(statement: str, cursor: psycopg.Cursor[tuple[Value, ...]]) -> tuple[str, ...]:

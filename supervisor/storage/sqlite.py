@@ -21,6 +21,7 @@ from supervisor.storage.group_commit import (
     perform_apart,
     perform_together,
 )
+from supervisor.storage.memory import Later, Memory, RememberingTransaction
 from supervisor.storage.sqlite_connection import Connection, connect, translate
 
 DIALECT = "sqlite"
@@ -28,39 +29,54 @@ _MTIME_GRANULARITY_S = 0.05
 
 #: The columns of each statement's rows, by its text; as many as there are statements.
 _columns_by_text: dict[str, tuple[str, ...]] = {}
+#: The texts of those that are written together: values by their place are bound faster.
+_positional_by_statement: dict[Later, str] = {}
 
 
-class SqliteTransaction:
-    """One transaction; used only on its connection's thread."""
+class SqliteTransaction(RememberingTransaction):
+    """One transaction; used only on its connection's thread.
 
-    __slots__ = ("_connection", "_statements", "published")
+    Whoever commits it calls `flush` before.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, statements_by_name: dict[str, str]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        statements_by_name: dict[str, str],
+        memory: Memory | None = None,
+    ) -> None:
+        super().__init__(statements_by_name, memory)
         self._connection = connection
-        self._statements = statements_by_name
-        self.published: list[object] = []
 
     def run(self, statement: str, /, **values: Value) -> int:
-        return self._connection.execute(self._statements[statement], values).rowcount
+        text = self._named[statement]
+        self._before(text)
+        return self._connection.execute(text, values).rowcount
 
     def rows(self, statement: str, into: type[RowT], /, **values: Value) -> list[RowT]:
         return list(self.each(statement, into, **values))
 
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
-        text = self._statements[statement]
+        text = self._named[statement]
+        self._before(text)
         cursor = self._connection.execute(text, values)
         found = cursor.fetchone()
         cursor.close()
         return None if found is None else parse(_columns(text, cursor), found, into)
 
     def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
-        text = self._statements[statement]
+        text = self._named[statement]
+        self._before(text)
         cursor = self._connection.execute(text, values)
         for found in cursor:
             yield parse(_columns(text, cursor), found, into)
 
-    def publish(self, fact: object) -> None:
-        self.published.append(fact)
+    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
+        text = _positional_by_statement.get(later)
+        if text is None:
+            text = statements.placed(self._named[later.statement], later.columns)
+            _positional_by_statement[later] = text
+        return self._connection.executemany(text, rows).rowcount
 
 
 def _columns(text: str, cursor: sqlite3.Cursor) -> tuple[str, ...]:
@@ -87,6 +103,7 @@ class SqliteDatabase:
         self._is_read_only = is_read_only
         self._statements = statements.load(DIALECT)
         self._group = GroupCommit(self._commit)
+        self._committer = Committer(self._statements, path)
         self._seen_version = -1
         self._quiet_wal: tuple[int, int] | None = None
         self._opening_reader = asyncio.Lock()
@@ -97,7 +114,7 @@ class SqliteDatabase:
         return self._group.write(function, *args, **kwargs)
 
     def _commit(self, batch: Batch) -> asyncio.Future[Committed]:
-        return self._writer.submit(functools.partial(_commit, batch, self._statements, self._path))
+        return self._writer.submit(functools.partial(self._committer.commit, batch))
 
     async def read(
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -152,48 +169,80 @@ class SqliteDatabase:
         await self._writer.close()
 
 
-def _commit(
-    batch: Batch, statements_by_name: dict[str, str], path: Path, connection: sqlite3.Connection
-) -> Committed:
-    """Run a batch as one transaction and commit it; on the connection's thread.
+class Committer:
+    """Commits batches one after the other; used only on its connection's thread.
 
-    Savepoints cost more than most of what they would guard, and hardly any member ever fails: a
-    batch with one that does is rolled back, and run again with them.
+    What one batch knows of rows is true for the next, as long as no other connection has
+    committed in between and this one has committed what it did.
     """
 
-    def begin() -> SqliteTransaction:
-        return SqliteTransaction(connection, statements_by_name)
+    def __init__(self, statements_by_name: dict[str, str], path: Path) -> None:
+        self._statements = statements_by_name
+        self._path = path
+        self._memory = Memory()
+        self._version = -1
 
-    def told(error: Exception) -> Exception | None:
-        if not connection.in_transaction:
-            # SQLite rolled the whole transaction back (disk full, I/O error): nobody's is kept.
-            return None
-        return translate(error, path) if isinstance(error, sqlite3.Error) else error
+    def commit(self, batch: Batch, connection: sqlite3.Connection) -> Committed:
+        """Run a batch as one transaction and commit it.
 
-    def together() -> Committed:
-        return perform_together(batch, begin)
+        Savepoints cost more than most of what they would guard, and hardly any member ever fails:
+        a batch with one that does is rolled back, and run again with them.
 
-    def apart() -> Committed:
-        return perform_apart(batch, begin, connection.execute, told)
-
-    try:
+        Raises:
+            StoreUnavailable: nothing of it is kept.
+        """
         try:
-            return _in_transaction(together, connection)
-        except MemberFailed:
-            return _in_transaction(apart, connection)
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+            try:
+                return self._in_transaction(self._together, batch, connection)
+            except MemberFailed:
+                return self._in_transaction(self._apart, batch, connection)
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
 
+    def _in_transaction(
+        self,
+        perform: Callable[[Batch, sqlite3.Connection], Committed],
+        batch: Batch,
+        connection: sqlite3.Connection,
+    ) -> Committed:
+        is_committed = False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            done = perform(batch, connection)
+            connection.execute("COMMIT")
+            is_committed = True
+        finally:
+            if not is_committed:
+                self._memory.forget()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return done
 
-def _in_transaction(perform: Callable[[], Committed], connection: sqlite3.Connection) -> Committed:
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        done = perform()
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-    return done
+    def _together(self, batch: Batch, connection: sqlite3.Connection) -> Committed:
+        # Asked inside the transaction: from here on nobody else can commit.
+        version = _data_version(connection)
+        if version != self._version:
+            self._memory.forget()
+            self._version = version
+        self._memory.stay_small()
+        return perform_together(
+            batch, SqliteTransaction(connection, self._statements, self._memory)
+        )
+
+    def _apart(self, batch: Batch, connection: sqlite3.Connection) -> Committed:
+        def begin() -> SqliteTransaction:
+            return SqliteTransaction(connection, self._statements)
+
+        def told(error: Exception) -> Exception | None:
+            if not connection.in_transaction:
+                # SQLite rolled the whole transaction back (disk full, I/O error): nobody's is kept.
+                return None
+            return translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+
+        done = perform_apart(batch, begin, connection.execute, told)
+        # What these have changed, nobody has remembered.
+        self._memory.forget()
+        return done
 
 
 def _snapshot(
@@ -205,7 +254,10 @@ def _snapshot(
     try:
         connection.execute("BEGIN")
         try:
-            return function(SqliteTransaction(connection, statements_by_name))
+            tx = SqliteTransaction(connection, statements_by_name)
+            result = function(tx)
+            tx.flush()
+            return result
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -16,6 +16,7 @@ from supervisor.events.log import Origin
 from supervisor.governance.executions import begin_execution
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
+from supervisor.ledger.hold_rows import call_hold_id
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
@@ -176,7 +177,7 @@ class Calls:
         """
         self._write_ends()
         self._count += 1
-        hold_id = f"{self._worker}#{self._tick}.{self._count}"
+        hold_id = call_hold_id(self._worker, self._tick, self._count)
         request = self._request(hold_id, caller, model=model, what=what, amounts=amounts)
         # Shielded: a cancel in between would leave a hold of which this task does not know.
         with anyio.CancelScope(shield=True):

@@ -67,10 +67,7 @@ def place(
     With a `bid`, the output is clamped to what the remaining budgets buy (requirement L4a).
     """
     situation = look(tx, worker=request.worker, now=origin.at)
-    session = situation.session
-    is_its_own = session is not None and session.id == request.session_id
-    head = session.head if session is not None and is_its_own else None
-    with Journal(tx, request.session_id, origin, head) as journal:
+    with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)

@@ -163,7 +163,7 @@ def finish_queue_tick(
 
 
 def _has_ended(tx: Transaction, hand: InHand) -> bool:
-    tick = tx.row("workers.outcome_of_tick", _Tick, worker=hand.worker, number=hand.tick)
+    tick = tx.row("workers.tick", _Tick, worker=hand.worker, number=hand.tick)
     assert tick is not None, f"tick {hand.tick} of {hand.worker} is gone"
     return tick.outcome not in (None, Outcome.RECOVERED)
 

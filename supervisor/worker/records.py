@@ -31,8 +31,10 @@ from supervisor.jobs.job import JobRequest
 from supervisor.jobs.queue import enqueue, find_conflict
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
+from supervisor.ledger.hold_rows import remember_no_holds
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+from supervisor.storage.memory import Keep, Later
 from supervisor.worker.occurrences import Claim, take
 from supervisor.worker.placing import HoldEnd, write_ends
 
@@ -103,19 +105,29 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobRequest, ...] = ()
 
 
-class _Numbered(msgspec.Struct, frozen=True):
-    number: int
-    state: str
+class _Worker(msgspec.Struct):
+    """What ticks know and change of a worker's row; in place."""
 
-
-class _Progressed(msgspec.Struct, frozen=True):
+    last_tick: int
     state: str
     ticks_since_checkpoint: int
 
 
-class _Worker(msgspec.Struct, frozen=True):
-    last_tick: int
-    state: str
+class _Tick(msgspec.Struct, frozen=True):
+    outcome: str | None
+
+
+_WORKERS: Keep[str, _Worker] = Keep("workers")
+#: Those that run, by worker and number.
+_RUNNING: Keep[tuple[str, int], bool] = Keep("ticks")
+_COUNT = Later("workers.count_tick", "number", "session_id", "name")
+_BEGIN = Later(
+    "workers.begin_tick", "worker", "number", "session_id", "boot_id", "now", is_new=True
+)
+_END = Later("workers.end_tick", "now", "outcome", "why", "worker", "number")
+_PROGRESS = Later("workers.progressed", "outcome", "now", "state", "ticks_since_checkpoint", "name")
+#: A larger state is read again for each tick, so that what is remembered stays small.
+_STATE_REMEMBERED = 65_536
 
 
 def begin_tick(
@@ -142,29 +154,33 @@ def begin_tick(
         )
         refusal = gates.first_refusal(situation)
     session_id = situation.session.id if situation.session else None
-    numbered = tx.row("workers.next_tick", _Numbered, name=request.worker, session_id=session_id)
-    assert numbered is not None, f"worker {request.worker} is not registered"
-    tick = numbered.number
+    worker = _worker(tx, request.worker)
+    tick = worker.last_tick = worker.last_tick + 1
+    tx.later(_COUNT, tick, session_id, request.worker)
     origin = msgspec.structs.replace(origin, correlation_id=f"{request.worker}#{tick}")
     if refusal is not None:
         _record_skip(tx, request, tick, situation.session, refusal, origin)
         return Skipped(tick=tick, session=situation.session, refusal=refusal)
     assert situation.session is not None, "the session gate lets no tick through without one"
-    tx.run(
-        "workers.begin_tick",
-        worker=request.worker,
-        number=tick,
-        session_id=session_id,
-        boot_id=request.boot_id,
-        now=to_us(origin.at),
-    )
-    with Journal(tx, situation.session.id, origin, situation.session.head) as journal:
+    tx.later(_BEGIN, request.worker, tick, session_id, request.boot_id, to_us(origin.at))
+    tx.kept(_RUNNING)[request.worker, tick] = True
+    remember_no_holds(tx, request.worker, tick)
+    with Journal(tx, situation.session.id, origin) as journal:
         let_probe_through(tx, journal, situation.breaker)
         due_at = request.claim.due if request.claim else 0
         journal.add(kinds.CycleStarted(worker=request.worker, tick=tick, due_at=due_at))
     if request.is_called:
         tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
-    return Started(tick=tick, session=situation.session, state=numbered.state)
+    return Started(tick=tick, session=situation.session, state=worker.state)
+
+
+def _worker(tx: Transaction, name: str) -> _Worker:
+    workers = tx.kept(_WORKERS)
+    worker = workers.get(name) or tx.row("workers.by_name", _Worker, name=name)
+    assert worker is not None, f"worker {name} is not registered"
+    if len(worker.state) <= _STATE_REMEMBERED:
+        workers[name] = worker
+    return worker
 
 
 def _session_for_now(
@@ -215,49 +231,15 @@ def finish_tick(
     Raises:
         CommandConflict: one of the holds has ended in another way.
     """
-    now = to_us(origin.at)
     ending = _without_conflict(tx, ending)
-    is_first = tx.run(
-        "workers.end_tick",
-        worker=ending.worker,
-        number=ending.tick,
-        outcome=ending.outcome,
-        why=ending.why,
-        now=now,
-    )
-    if not is_first:
+    if not _end(tx, ending, origin):
         return False
     with Journal(tx, ending.session_id, origin) as journal:
         write_ends(tx, journal, ends)
         why = f"the tick {ending.outcome}"
         left = ledger.forfeit_open(tx, journal, worker=ending.worker, tick=ending.tick, why=why)
         fail_forfeited(tx, journal, left, why=why)
-        progressed = tx.row(
-            "workers.progressed",
-            _Progressed,
-            name=ending.worker,
-            outcome=ending.outcome,
-            state=ending.state,
-            now=now,
-        )
-        assert progressed is not None, f"worker {ending.worker} is not registered"
-        _record_outputs(tx, journal, ending)
-        journal.add(
-            kinds.CycleCompleted(
-                worker=ending.worker,
-                tick=ending.tick,
-                outcome=ending.outcome,
-                duration_s=ending.duration_s,
-                code=ending.code,
-                why=ending.why,
-            )
-        )
-        if ending.value is not None:
-            journal.add(ending.value)
-        for request in ending.jobs:
-            enqueue(tx, journal, request)
-        if progressed.ticks_since_checkpoint >= ending.checkpoint_every:
-            _keep(tx, journal, ending.worker, ending.tick, progressed.state, "periodic")
+        _progress(tx, journal, ending)
         if ending.handoff_note is not None:
             tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
     return True
@@ -271,6 +253,52 @@ def _without_conflict(tx: Transaction, ending: Ending) -> Ending:
     failed = Outcome.FAILED
     return msgspec.structs.replace(
         ending, outcome=failed, code=conflict.code, why=str(conflict), state=None, jobs=()
+    )
+
+
+def _end(tx: Transaction, ending: Ending, origin: Origin) -> bool:
+    """Give the tick its end and return True, or return False where it has one."""
+    if tx.kept(_RUNNING).pop((ending.worker, ending.tick), None) is None:
+        stored = tx.row("workers.tick", _Tick, worker=ending.worker, number=ending.tick)
+        if stored is None or stored.outcome is not None:
+            return False
+    now = to_us(origin.at)
+    tx.later(_END, now, ending.outcome, ending.why, ending.worker, ending.tick)
+    return True
+
+
+def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
+    worker = _worker(tx, ending.worker)
+    worker.ticks_since_checkpoint += 1
+    if ending.state is not None:
+        worker.state = ending.state
+    _record_outputs(tx, journal, ending)
+    journal.add(
+        kinds.CycleCompleted(
+            worker=ending.worker,
+            tick=ending.tick,
+            outcome=ending.outcome,
+            duration_s=ending.duration_s,
+            code=ending.code,
+            why=ending.why,
+        )
+    )
+    if ending.value is not None:
+        journal.add(ending.value)
+    for request in ending.jobs:
+        enqueue(tx, journal, request)
+    if worker.ticks_since_checkpoint >= ending.checkpoint_every:
+        _keep(tx, journal, ending.worker, ending.tick, worker.state, "periodic")
+        worker.ticks_since_checkpoint = 0
+    if len(worker.state) > _STATE_REMEMBERED:
+        tx.kept(_WORKERS).pop(ending.worker, None)
+    tx.later(
+        _PROGRESS,
+        ending.outcome,
+        to_us(journal.origin.at),
+        ending.state,
+        worker.ticks_since_checkpoint,
+        ending.worker,
     )
 
 
@@ -296,13 +324,13 @@ def checkpoint_now(
         return
     with Journal(tx, session.id, origin) as journal:
         _keep(tx, journal, worker, row.last_tick, row.state, label)
+    tx.run("workers.checkpointed", name=worker)
 
 
 def _keep(
     tx: Transaction, journal: Journal, worker: str, tick: int, state: str, label: str
 ) -> None:
     keep_checkpoint(tx, journal, worker=worker, tick=tick, state=state, label=label)
-    tx.run("workers.checkpointed", name=worker)
 
 
 def register_worker(tx: Transaction, name: str, life: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from supervisor import Context, KillSwitchEngaged, Outcome
+from supervisor import Context, KillSwitchEngaged
 from supervisor.clock import VirtualClock
 from supervisor.errors import Refusal
 from supervisor.events.log import Origin
@@ -27,12 +27,6 @@ from supervisor.storage.database import Database, Transaction
 from supervisor.worker.actions import Approved, Ticket
 from supervisor.worker.placing import place
 from tests.contract.policy_bench import CALM, SURE, UTC_ZONE, PolicyBench
-
-SESSIONS = 200
-
-
-class _Count(msgspec.Struct, frozen=True):
-    pending: int
 
 
 @pytest.fixture
@@ -119,23 +113,6 @@ async def every_answer(bench: PolicyBench, reached: Reached) -> list[object]:
         await write(place, call, None, budgets, origin()),
         await bench.approve(reached.ticket),
     ]
-
-
-async def test_after_a_system_kill_everything_is_refused_in_200_sessions(
-    policy_bench: PolicyBench,
-) -> None:
-    sessions = [await prepare(policy_bench, number) for number in range(SESSIONS)]
-    await kill(policy_bench, "system")
-    for reached in sessions:
-        answers = await every_answer(policy_bench, reached)
-        assert [type(answer) for answer in answers] == [KillSwitchEngaged] * 4, reached.worker
-    for reached in sessions[:4]:
-        end = await policy_bench.tick_end(_proposes, name=reached.worker)
-        assert end.outcome is Outcome.SKIPPED
-        assert isinstance(end.refusal, KillSwitchEngaged)
-    granted = [event["by"] for event in await policy_bench.events("approval_granted")]
-    assert granted == ["policy"] * SESSIONS
-    assert await policy_bench.events("execution_started", "hold_placed") == []
 
 
 async def _proposes(ctx: Context) -> None:

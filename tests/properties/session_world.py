@@ -21,7 +21,7 @@ from supervisor.governance.rotation import (
     pause_session,
     resume_session,
 )
-from supervisor.governance.session import Session
+from supervisor.governance.session import Session, SessionWithTotals
 from supervisor.ledger.accounts import Amounts, Budgets
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus
 from supervisor.lifecycle import Life, begin_life, end_life, record_reload
@@ -201,7 +201,7 @@ class World:
     def open_session(self, worker: str) -> Session | None:
         return self.store.write(open_session_of, worker)
 
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[SessionWithTotals]:
         return self.store.write(_sessions)
 
     def read_events(self) -> Iterator[EventRow]:
@@ -281,8 +281,8 @@ def _fold_approval(
         count("executions", "executed" if kind == "execution_completed" else "failed")
 
 
-def _sessions(tx: Transaction) -> list[Session]:
-    return tx.rows("sessions.page", Session, worker=None, rows_max=10_000)
+def _sessions(tx: Transaction) -> list[SessionWithTotals]:
+    return tx.rows("sessions.page", SessionWithTotals, worker=None, rows_max=10_000)
 
 
 def _events(tx: Transaction, position: int) -> Sequence[EventRow]:

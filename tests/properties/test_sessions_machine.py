@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from supervisor.clock import from_us, to_us
 from supervisor.errors import BreakerOpen, IllegalMove, KillSwitchEngaged, Refusal, SessionNotActive
-from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
+from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus, SessionWithTotals
 from supervisor.outcome import Outcome
 from supervisor.worker.records import Skipped
 from tests.properties import known_gaps, wall_clock
@@ -32,7 +32,7 @@ class SessionsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sealed: dict[str, tuple[Session, int]] = {}
+        self.sealed: dict[str, tuple[SessionWithTotals, int]] = {}
         self.killed: set[str] = set()
         self.overran: set[str] = set()
         self.kills = 0
@@ -251,7 +251,7 @@ class SessionsMachine(RuleBasedStateMachine):
             elif session.id not in self.sealed:
                 self.sealed[session.id] = (session, before.get(session.id, 0))
 
-    def _check_session(self, session: Session) -> None:
+    def _check_session(self, session: SessionWithTotals) -> None:
         telling = self.world.tellings[session.id]
         assert (session.last_seq, session.last_hash) == (telling.seq, telling.digest)
         assert decoded(session.counters) == telling.counters

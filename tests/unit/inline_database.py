@@ -42,6 +42,7 @@ class InlineDatabase:
             self._fail_if_told()
             self._connection.execute("BEGIN")
             result = function(tx, *args, **kwargs)
+            tx.flush()
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - the caller gets it, as from the real one
             if self._connection.in_transaction:

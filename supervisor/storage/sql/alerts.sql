@@ -16,7 +16,7 @@ WHERE position > :position AND kind IN (
     'budget_exhausted', 'budget_warning', 'cycle_recovered', 'drill_failed', 'drill_passed',
     'guardrail_output',
     'kill_switch_engaged', 'kill_switch_released', 'loop_blocked', 'memory_exceeded',
-    'session_risk_escalated', 'token_budget_exhausted', 'worker_failed'
+    'session_risk_escalated', 'session_stuck', 'token_budget_exhausted', 'worker_failed'
 )
 ORDER BY position
 LIMIT :rows_max

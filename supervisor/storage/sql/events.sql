@@ -1,5 +1,6 @@
 -- name: head
-SELECT last_seq, last_hash, counters FROM sessions WHERE id = :session_id
+SELECT last_seq, last_hash, counters, summary IS NOT NULL AS is_sealed
+FROM sessions WHERE id = :session_id
 
 -- name: append
 INSERT INTO events (

@@ -59,6 +59,13 @@ WHERE id = :id
 RETURNING id, scope, period, unit, limit_amount, settled, held, overrun, resets_at, warned_at,
     exhausted_at
 
+-- What holds have moved. The table's own rule is the last guard of every limit: the sum of what it
+-- has and what is moved must fit, or be overrun that an event names.
+-- name: move_account
+UPDATE accounts SET
+    held = held + :held_by, settled = settled + :settled_by, overrun = :overrun
+WHERE id = :id AND limit_amount = :limit_amount
+
 -- name: mark_warned
 UPDATE accounts SET warned_at = :now WHERE id = :id AND warned_at IS NULL
 
@@ -101,7 +108,6 @@ UPDATE holds SET
     actions_settled = :actions,
     why = :why
 WHERE id = :id AND status = :before
-RETURNING id, account_ids
 
 -- What a scope's ended holds have used since a moment, and how many holds can still change.
 -- (A CAST, because Postgres must be told the type of a parameter that may be NULL.)

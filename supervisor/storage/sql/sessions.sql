@@ -1,12 +1,13 @@
+-- Without what its events add up to: that changes with each of them.
 -- name: by_id
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
-    received_note, handoff_note, last_seq, last_hash, counters, summary
+    received_note, handoff_note, summary
 FROM sessions
 WHERE id = :id
 
 -- name: open_of_worker
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
-    received_note, handoff_note, last_seq, last_hash, counters, summary
+    received_note, handoff_note, summary
 FROM sessions
 WHERE worker = :worker AND status IN ('created', 'active', 'paused')
 
@@ -36,6 +37,12 @@ FROM sessions
 WHERE (:worker IS NULL OR worker = :worker)
 ORDER BY opened_at DESC, id
 LIMIT :rows_max
+
+-- name: with_totals
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, last_seq, last_hash, counters, summary
+FROM sessions
+WHERE id = :id
 
 -- name: opened
 SELECT opened_at AS at FROM sessions WHERE id = :id

@@ -6,17 +6,18 @@ ON CONFLICT (name) DO UPDATE SET life = excluded.life, why = ''
 UPDATE workers SET life = :life, why = :why WHERE name = :name
 
 -- name: by_name
-SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state
+SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state,
+    ticks_since_checkpoint
 FROM workers WHERE name = :name
 
 -- name: all
 SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state
 FROM workers ORDER BY name
 
--- name: next_tick
-UPDATE workers SET last_tick = last_tick + 1, session_id = :session_id
-WHERE name = :name
-RETURNING last_tick AS number, state
+-- Only the next number: no tick is counted twice.
+-- name: count_tick
+UPDATE workers SET last_tick = :number, session_id = :session_id
+WHERE name = :name AND last_tick = :number - 1
 
 -- name: begin_tick
 INSERT INTO ticks (worker, number, session_id, boot_id, started_at)
@@ -30,6 +31,9 @@ VALUES (:worker, :number, :session_id, :boot_id, :now, :now, 'skipped', :why)
 UPDATE ticks SET ended_at = :now, outcome = :outcome, why = :why
 WHERE worker = :worker AND number = :number AND outcome IS NULL
 
+-- name: tick
+SELECT outcome FROM ticks WHERE worker = :worker AND number = :number
+
 -- name: skipped
 UPDATE workers SET life = 'running', why = '', last_outcome = 'skipped', last_progress_at = :now
 WHERE name = :name
@@ -42,9 +46,8 @@ UPDATE workers SET
     last_outcome = :outcome,
     last_progress_at = :now,
     state = coalesce(:state, state),
-    ticks_since_checkpoint = ticks_since_checkpoint + 1
+    ticks_since_checkpoint = :ticks_since_checkpoint
 WHERE name = :name
-RETURNING state, ticks_since_checkpoint
 
 -- name: checkpointed
 UPDATE workers SET ticks_since_checkpoint = 0 WHERE name = :name
@@ -82,9 +85,6 @@ UPDATE workers SET state = :state, ticks_since_checkpoint = 0 WHERE name = :name
 
 -- name: keep_state
 UPDATE workers SET state = :state WHERE name = :name
-
--- name: outcome_of_tick
-SELECT outcome FROM ticks WHERE worker = :worker AND number = :number
 
 -- name: schedule
 SELECT schedule, taken_at FROM schedules WHERE worker = :worker

@@ -26,6 +26,7 @@ FACTS: list[Event] = [
     approval_kinds.ApprovalTimedOut(ticket="t-1", proposal="p-1", deadline_at=0),
     approval_kinds.SessionRiskEscalated(before="medium", after="high", points=11),
     upkeep_kinds.DrillFailed(drill="kill", id="d-1", why="it took 3 s"),
+    upkeep_kinds.SessionStuck(worker="a", tick=7, idle_s=900.0, stuck_after_s=900.0),
     hands_kinds.GuardrailOutput(
         worker="a",
         tick=7,
@@ -84,6 +85,14 @@ def test_what_is_routine_wakes_nobody() -> None:
     assert read_event(kinds.CycleStarted(worker="a", tick=1)) is None
     routine = approval_kinds.SessionRiskEscalated(before="low", after="medium", points=5)
     assert read_event(routine) is None
+
+
+def test_the_kill_of_a_drill_wakes_nobody_and_a_persons_of_the_canary_does() -> None:
+    canary = "worker:canary"
+    assert read_event(kinds.KillSwitchEngaged(scope=canary, why="drill d-1")) is None
+    assert isinstance(read_event(kinds.KillSwitchEngaged(scope=canary, why="enough")), Fact)
+    worker = kinds.KillSwitchEngaged(scope="worker:a", why="drill d-1")
+    assert isinstance(read_event(worker), Fact)
 
 
 def test_a_release_in_an_alert_names_its_own_scope() -> None:

@@ -121,7 +121,7 @@ def test_the_heartbeat_has_every_worker(vitals: Vitals, fact: Fact) -> None:
 def remember(tx: Transaction) -> None:
     for name in ("a", "stranger"):
         tx.run("workers.register", name=name, life="running")
-        tx.run("workers.next_tick", name=name, session_id=None)
+        tx.run("workers.count_tick", name=name, session_id=None, number=1)
         tx.run("workers.skipped", name=name, now=to_us(START))
 
 

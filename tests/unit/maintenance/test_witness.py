@@ -17,8 +17,8 @@ def lived(tx: Transaction) -> None:
     """Life boot-1, in which worker a began three ticks."""
     tx.run("daemons.started", boot_id="boot-1", pid=7, host="h", now=0)
     tx.run("workers.register", name="a", life="running")
-    for _ in range(3):
-        tx.row("workers.next_tick", msgspec.defstruct("Tick", ["number"]), name="a", session_id="s")
+    for number in range(1, 4):
+        tx.run("workers.count_tick", name="a", session_id="s", number=number)
 
 
 def beat(folder: Path, *, boot_id: str = "boot-1", **last_ticks: int) -> Path:

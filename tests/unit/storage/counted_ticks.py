@@ -10,12 +10,6 @@ from supervisor.errors import StoreUnavailable
 from supervisor.storage.database import Database, Transaction
 
 
-class Numbered(msgspec.Struct, frozen=True):
-    """What the count is now."""
-
-    number: int
-
-
 class Counted(msgspec.Struct, frozen=True):
     """A worker's row, of which only this matters here."""
 
@@ -26,10 +20,11 @@ class Counted(msgspec.Struct, frozen=True):
 def count(tx: Transaction, name: str) -> int:
     """Make the count of `name` one larger, and publish its name."""
     tx.run("workers.register", name=name, life="running")
-    row = tx.row("workers.next_tick", Numbered, name=name, session_id=None)
+    row = tx.row("workers.by_name", Counted, name=name)
     assert row is not None
+    tx.run("workers.count_tick", name=name, session_id=None, number=row.last_tick + 1)
     tx.publish(name)
-    return row.number
+    return row.last_tick + 1
 
 
 def counts(tx: Transaction) -> dict[str, int]:

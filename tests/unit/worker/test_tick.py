@@ -13,7 +13,7 @@ from supervisor.events.log import Origin, Recorded
 from supervisor.governance import kill_switch
 from supervisor.governance.audit import audit
 from supervisor.governance.kill_switch import KillCommand
-from supervisor.governance.session import Session
+from supervisor.governance.session import SessionWithTotals
 from supervisor.ledger.accounts import Amounts
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.providers.scripted import Step
@@ -49,9 +49,9 @@ async def tick(
     return await run_tick(bench.kernel, plan)
 
 
-async def sessions(bench: Bench) -> list[Session]:
-    def read(tx: Transaction) -> list[Session]:
-        return tx.rows("sessions.page", Session, worker="w", rows_max=100)
+async def sessions(bench: Bench) -> list[SessionWithTotals]:
+    def read(tx: Transaction) -> list[SessionWithTotals]:
+        return tx.rows("sessions.page", SessionWithTotals, worker="w", rows_max=100)
 
     return await bench.store.read(read)
 

@@ -1,0 +1,188 @@
+"""What transactions remember of rows, and what they have yet to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from supervisor.storage import statements
+from supervisor.storage.database import RowT, Value
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+#: Above as many rows a connection starts anew: a bound on memory, far above what is in use.
+ROWS_MAX = 20_000
+
+
+class Later:
+    """A statement whose rows are written together, before anything is read and at the latest when
+    the batch ends. One row of values changes exactly one row of the table.
+    """
+
+    __slots__ = ("columns", "is_new", "statement")
+
+    def __init__(self, statement: str, *columns: str, is_new: bool = False) -> None:
+        """`columns` are the statement's parameters, in the order in which values are given.
+
+        `is_new` says that it inserts: what is new is written before what is changed.
+        """
+        self.statement = statement
+        self.columns = columns
+        self.is_new = is_new
+
+
+class Keep(Generic[K, V]):
+    """Rows of one table that are remembered, by a key.
+
+    `save` writes one that was changed in memory, with the values that `values_of` takes from it.
+    """
+
+    __slots__ = ("save", "table", "values_of")
+
+    def __init__(
+        self,
+        table: str,
+        save: Later | None = None,
+        values_of: Callable[[V], tuple[Value, ...]] | None = None,
+    ) -> None:
+        self.table = table
+        self.save = save
+        self.values_of = values_of
+
+
+class Memory:
+    """What one connection knows of the store for as long as nobody else has changed it.
+
+    Whoever lets it live longer than one transaction must know that nobody else has committed
+    since, and `forget` whenever a transaction was not committed.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Keep[Any, Any], dict[Any, Any]] = {}
+        self._recalled: dict[Hashable, Any] = {}
+        self._recalled_from: set[str] = set()
+
+    def kept(self, keep: Keep[K, V]) -> dict[K, V]:
+        """Return the rows that are remembered, to be read and changed in place."""
+        rows = self._kept.get(keep)
+        if rows is None:
+            rows = self._kept[keep] = {}
+        return rows
+
+    def recall(self, question: Hashable, text: str, answer: Callable[[], V]) -> V:
+        """Return the last answer to the question, asked now if a table of `text` has changed."""
+        if question not in self._recalled:
+            self._recalled_from |= statements.tables_read(text)
+            self._recalled[question] = answer()
+        found: V = self._recalled[question]
+        return found
+
+    def forget(self) -> None:
+        """Forget everything."""
+        for rows in self._kept.values():
+            rows.clear()
+        self._recalled.clear()
+
+    def forget_table(self, table: str) -> None:
+        """Forget what is known of one table, or of every one where it has no name."""
+        if not table:
+            self.forget()
+        for keep, rows in self._kept.items():
+            if keep.table == table:
+                rows.clear()
+        if table in self._recalled_from:
+            self._recalled.clear()
+
+    def stay_small(self) -> None:
+        """Forget everything where it has become too much."""
+        if len(self._recalled) + sum(map(len, self._kept.values())) > ROWS_MAX:
+            self.forget()
+
+
+class RememberingTransaction:
+    """The part of a transaction that all drivers share: what is remembered, what is written later.
+
+    A statement that is run now comes after everything that waits to be written, and what changes a
+    table makes it forget that table. So a function that knows nothing of this sees what every
+    function before it has done, and is seen by those after it.
+    """
+
+    def __init__(self, named: dict[str, str], memory: Memory | None) -> None:
+        """Without a `memory`, it remembers for itself alone."""
+        self.published: list[object] = []
+        self._named = named
+        self._memory = memory or Memory()
+        self._new: dict[Later, list[tuple[Value, ...]]] = {}
+        self._changed: dict[Later, list[tuple[Value, ...]]] = {}
+        self._touched: dict[Keep[Any, Any], set[Any]] = {}
+        self._is_waiting = False
+        self._is_broken = False
+
+    def publish(self, fact: object) -> None:
+        self.published.append(fact)
+
+    def kept(self, keep: Keep[K, V]) -> dict[K, V]:
+        return self._memory.kept(keep)
+
+    def touch(self, keep: Keep[K, V], key: K) -> None:
+        self._is_waiting = True
+        keys = self._touched.get(keep)
+        if keys is None:
+            keys = self._touched[keep] = set()
+        keys.add(key)
+
+    def later(self, later: Later, *values: Value) -> None:
+        self._is_waiting = True
+        waiting = self._new if later.is_new else self._changed
+        rows = waiting.get(later)
+        if rows is None:
+            rows = waiting[later] = []
+        rows.append(values)
+
+    def recall(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
+        def ask() -> RowT | None:
+            return self.row(statement, into, **values)
+
+        question = (statement, into, *values.items())
+        return self._memory.recall(question, self._named[statement], ask)
+
+    def flush(self) -> None:
+        """Write everything that waits; what comes of it is that of the transaction.
+
+        Raises:
+            RuntimeError: a statement did not change one row for each of its own, so that something
+                was not as it was remembered; or this has failed before.
+        """
+        if self._is_broken:
+            raise RuntimeError("what this transaction had to write was refused before")
+        if not self._is_waiting:
+            return
+        self._is_broken = True
+        for keep, keys in self._touched.items():
+            kept = self._memory.kept(keep)
+            assert keep.save is not None, keep.table
+            assert keep.values_of is not None, keep.table
+            waiting = self._changed.setdefault(keep.save, [])
+            waiting.extend(keep.values_of(kept[key]) for key in keys)
+        for later, rows in (*self._new.items(), *self._changed.items()):
+            changed = self._run_many(later, rows)
+            if changed != len(rows):
+                raise RuntimeError(f"{later.statement} changed {changed} of {len(rows)} rows")
+        for waiting_rows in (self._new, self._changed, self._touched):
+            waiting_rows.clear()
+        self._is_waiting = self._is_broken = False
+
+    def _before(self, text: str) -> None:
+        """Prepare for a statement that is run now."""
+        self.flush()
+        table = statements.table_written(text)
+        if table is not None:
+            self._memory.forget_table(table)
+
+    def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
+        raise NotImplementedError
+
+    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
+        """Run the statement for each row, and return how many rows it changed in all."""
+        raise NotImplementedError
