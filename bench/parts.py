@@ -15,6 +15,7 @@ PARTS = (
     "filled",
     "audit",
     "simulate",
+    "month",
 )
 
 #: Those whose figures depend on the database; the others are measured on SQLite.

@@ -135,13 +135,19 @@ async def run(ctx: Context) -> Outcome:
         ):
             ctx.saved(HOURS_SAVED, f"case {case}")  # and do it in the help desk's system
     except ActionDenied as denied:
-        for_a_person = int(ctx.state.get("for_a_person", 0)) + 1
-        ctx.state["for_a_person"] = for_a_person
-        ctx.handoff(f"{for_a_person} cases wait for a person, the last is {case}: {denied.reason}")
+        if denied.reason != "executed":  # done by a tick that was cut off before its end
+            leave_for_a_person(ctx, case, denied.reason)
     ctx.state["cases"] = case
     if case >= int(str(ctx.options["cycles"])) and ctx.options.get("is_real"):
         signal.raise_signal(signal.SIGTERM)  # the daemon drains, as on Ctrl-C
     return Outcome.OK
+
+
+def leave_for_a_person(ctx: Context, case: int, reason: str) -> None:
+    """Count a case that was denied, and tell the next session's reader of it."""
+    count = int(ctx.state.get("for_a_person", 0)) + 1
+    ctx.state["for_a_person"] = count
+    ctx.handoff(f"{count} cases wait for a person, the last is {case}: {reason}")
 
 
 async def assess(ctx: Context, case: int, priority: Priority) -> str:
@@ -211,7 +217,7 @@ def rehearse_here(config: Path, horizon: str, cycles: int) -> None:
 def supervisor(config: Path, *words: str) -> str:
     """Run a command of the supervisor and return what it prints."""
     call = [sys.executable, "-m", "supervisor", "--config", str(config), *words]
-    return subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - our own words
+    return subprocess.run(call, check=False, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - our own words
 
 
 def look_back(config: Path) -> bool:
@@ -234,8 +240,9 @@ def look_back(config: Path) -> bool:
     print(f"sessions {told['sessions']}, budgets used up {told['budget_exhaustions']}")
     print(f"scorecard and events: {'equal' if told == from_events else 'NOT EQUAL'}")
     print(supervisor(config, "value", "--by", "worker").strip())
-    print(supervisor(config, "audit").strip())
-    return approved + denied == cycles and told == from_events
+    audit = supervisor(config, "audit").strip()
+    print(audit)
+    return (approved + denied, told) == (cycles, from_events) and audit.startswith("audit: sound")
 
 
 def events_of(config: Path) -> Iterator[dict[str, object]]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from supervisor.agents.options import convert_options
 from supervisor.errors import ConfigError
 
 _Path = Annotated[str, Meta(min_length=1, max_length=4_096)]
@@ -37,16 +38,7 @@ def parse_options(worker: str, options: Mapping[str, object]) -> Options:
     Raises:
         ConfigError: an option is unknown, or its value can't be used.
     """
-    try:
-        parsed = msgspec.convert(dict(options), Options)
-    except msgspec.ValidationError as error:
-        known = ", ".join(Options.__struct_fields__)
-        values = {key: value for key, value in options.items() if f"{key}" in str(error)}
-        raise ConfigError(
-            subject=f"[worker.{worker}.options]",
-            what=f"{error} (given: {values or dict(options)!r})",
-            fix=f"correct it; the options are {known}",
-        ) from error
+    parsed = convert_options(worker, options, Options)
     for path in parsed.repositories:
         if path.startswith("-"):
             raise ConfigError(

@@ -11,6 +11,7 @@ from supervisor.agents.added_todos import Todos
 from supervisor.agents.digest_facts import Facts, Row, Subject
 from supervisor.agents.git import Cut
 from supervisor.agents.git_history import Repository, Start, Survey
+from supervisor.agents.prompting import data_prompt
 from supervisor.agents.quoting import literal, one_line, quoted
 
 _SUBJECTS_MAX = 200
@@ -84,17 +85,11 @@ def prompt(digest: Digest) -> tuple[dict[str, str], ...]:
     The repository's text is a message of its own and quoted line by line, so that a commit can
     neither end the quotation nor speak with the instructions' voice.
     """
-    bytes_left = _PROMPT_BYTES_MAX
-    kept = []
-    for line in _prompt_data(digest):
-        text = f"> {one_line(line, chars_max=_PROMPT_LINE_CHARS_MAX)}\n"
-        bytes_left -= len(text.encode())
-        if bytes_left < 0:
-            break
-        kept.append(text)
-    return (
-        {"role": "system", "content": _INSTRUCTIONS},
-        {"role": "user", "content": "".join(kept)},
+    return data_prompt(
+        _INSTRUCTIONS,
+        _prompt_data(digest),
+        bytes_max=_PROMPT_BYTES_MAX,
+        line_chars_max=_PROMPT_LINE_CHARS_MAX,
     )
 
 

@@ -81,6 +81,11 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trail: tuple[str, ...] = ()
 
     @property
+    def edition(self) -> tuple[str, ...]:
+        """What no other memory of the repository has: where its last digest ended."""
+        return self.heads
+
+    @property
     def all(self) -> tuple[str, ...]:
         return (*self.heads, *self.others, *self.trail)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from supervisor import Outcome
 from supervisor.agents.added_todos import read_todos
 from supervisor.agents.digest_facts import Tally
-from supervisor.agents.digest_journal import Journal
 from supervisor.agents.digest_options import Options, parse_options
 from supervisor.agents.digest_report import Digest, Summary, prompt, render, title
 from supervisor.agents.git import Git, RepositoryNotDigested
@@ -26,6 +25,7 @@ from supervisor.agents.git_history import (
     survey,
 )
 from supervisor.agents.git_log import read_commits
+from supervisor.agents.report_journal import Journal
 from supervisor.errors import ProviderFailed
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def digest_repository(ctx: Context, options: Options, repository: Reposito
         RepositoryNotDigested: git or the journal could not be read.
         Refusal, ProviderFailed: from the model; nothing is remembered, so that the commits wait.
     """
-    journal = Journal(ctx, repository.slug)
+    journal = Journal(ctx, repository.slug, Memory, RepositoryNotDigested)
     has_finished = journal.finish()
     git = Git(
         repository.path,
