@@ -12,8 +12,7 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
 )
 from supervisor.events.event import Event
 
-#: Both are looked for here; the other kinds are too, as they are defined here.
-__all__ = ["KINDS", "Event"]
+__all__ = ["KINDS", "Event"]  # and the kinds that are defined here
 
 
 # --- daemon
