@@ -23,9 +23,20 @@ if TYPE_CHECKING:
         RequestRefused,
         SessionNotActive,
         SupervisorError,
+        TokenBudgetExhausted,
+    )
+    from supervisor.governance.model_governor import (
+        ModelGovernor,
+        ModelList,
+        ModelRule,
+        ModelTier,
     )
     from supervisor.governance.outputs import Output
+    from supervisor.governance.token_budgets import TokenBudgetConfig
+    from supervisor.governance.token_tracker import TokenBudgetTracker
+    from supervisor.identity import Identity
     from supervisor.outcome import Outcome
+    from supervisor.outside import open_tracker
     from supervisor.worker.context import Context
     from supervisor.worker.wake_gate import Glance
 
@@ -39,9 +50,14 @@ __all__ = [
     "Context",
     "Glance",
     "HttpFailed",
+    "Identity",
     "InputRefused",
     "KillSwitchEngaged",
     "ModelAccessDenied",
+    "ModelGovernor",
+    "ModelList",
+    "ModelRule",
+    "ModelTier",
     "Outcome",
     "Output",
     "OutputRejected",
@@ -52,14 +68,27 @@ __all__ = [
     "RequestRefused",
     "SessionNotActive",
     "SupervisorError",
+    "TokenBudgetConfig",
+    "TokenBudgetExhausted",
+    "TokenBudgetTracker",
+    "open_tracker",
 ]
 
 # Looked up on first use: a worker's module imports the package without importing the daemon.
+_GOVERNOR = "supervisor.governance.model_governor"
 _HOMES = {
     "Context": "supervisor.worker.context",
     "Glance": "supervisor.worker.wake_gate",
+    "Identity": "supervisor.identity",
+    "ModelGovernor": _GOVERNOR,
+    "ModelList": _GOVERNOR,
+    "ModelRule": _GOVERNOR,
+    "ModelTier": _GOVERNOR,
     "Outcome": "supervisor.outcome",
     "Output": "supervisor.governance.outputs",
+    "TokenBudgetConfig": "supervisor.governance.token_budgets",
+    "TokenBudgetTracker": "supervisor.governance.token_tracker",
+    "open_tracker": "supervisor.outside",
 }
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
 from supervisor.hands_assembly import build_checks, build_http_rules
-from supervisor.identity import Identity
 from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
+from supervisor.model_assembly import build_governor, build_token_budgets, identity_of
 from supervisor.money import limit_micro_usd
 from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
@@ -31,7 +29,7 @@ _CANARY_TIMEOUT_S = 60.0
 
 
 def build_budgets(loaded: Loaded) -> Budgets:
-    """Return every limit of the config: the daily cap, each session's two, and [[budget]]."""
+    """Return every limit of the config: the cap, each session's two, and all further ones."""
     config = loaded.config
     budgets = [
         Budget(
@@ -53,6 +51,7 @@ def build_budgets(loaded: Loaded) -> Budgets:
             limit_amount=config.session.max_actions,
         ),
         *_further_budgets(config),
+        *(budget for one in build_token_budgets(config) for budget in one.budgets()),
     ]
     return Budgets(budgets, timezone=loaded.timezone, warn_ratio=config.spend.warn_ratio)
 
@@ -91,6 +90,7 @@ def build_policy(loaded: Loaded) -> Policy:
         on_cap=spend.on_cap,
         min_output_tokens=spend.min_output_tokens,
         actions=build_action_policy(loaded),
+        governor=build_governor(loaded.config),
         jobs=build_job_rules(loaded.config),
     )
 
@@ -172,8 +172,8 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
         options=section.options,
+        identity=identity_of(section.identity),
         value=_value(config, section),
-        identity=Identity(**msgspec.structs.asdict(section.identity)),
         http=build_http_rules(name, section.http),
         checks=build_checks(loaded, name),
         queue=section.queue or "",

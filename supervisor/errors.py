@@ -238,13 +238,39 @@ class SessionNotActive(Refusal):
 
 
 class ModelAccessDenied(Refusal):
-    """A worker asked for a model that the config does not give it."""
+    """A call asked for a model that the config does not give it.
+
+    `tier` is the model's and `identity` on whose behalf it was asked, where these have decided.
+    """
 
     code = "model_access_denied"
 
-    def __init__(self, *, model: str, what: str, fix: str) -> None:
+    def __init__(
+        self, *, model: str, what: str, fix: str, tier: str = "", identity: str = ""
+    ) -> None:
         super().__init__(subject=f"model {model}", what=what, fix=fix)
         self.model = model
+        self.tier = tier
+        self.identity = identity
+
+
+class TokenBudgetExhausted(Refusal):
+    """Usage was recorded, and with it a budget of its identity is above its limit.
+
+    `reasons` are the accounts that are, in words; `usage` is what was recorded, by its id.
+    """
+
+    code = "token_budget_exhausted"
+
+    def __init__(self, *, identity: str, usage: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(
+            subject=f"token budget of {identity}",
+            what=f"{usage} is recorded, and {'; '.join(reasons)}",
+            fix="stop calling on its behalf until then, or raise the limit in the config",
+        )
+        self.identity = identity
+        self.usage = usage
+        self.reasons = reasons
 
 
 class PriceUnknown(Refusal):

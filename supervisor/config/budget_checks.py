@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 
 from supervisor.config.explain import did_you_mean
-from supervisor.config.sections import BudgetSection, Config, IdentitySection
+from supervisor.config.model_sections import IdentitySection, ModelsSection
+from supervisor.config.sections import BudgetSection, Config
 from supervisor.errors import ConfigError
 from supervisor.identity import name_problem
 
@@ -119,3 +120,51 @@ def check_identity(key: str, identity: IdentitySection, fail: Fail) -> None:
         if name is not None and (problem := name_problem(name)):
             fix = "write a name without spaces, commas and *, or leave it out"
             raise fail(f"{key}.{kind}", name, problem, fix)
+
+
+def check_token_budgets(config: Config, fail: Fail) -> None:
+    """Check every [[token_budget]].
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    for number, budget in enumerate(config.token_budget):
+        key = f"token_budget[{number}]"
+        check_identity(key, budget, fail)
+        limits = (budget.max_tokens, budget.max_cost_usd, budget.allowed_models)
+        if all(limit is None for limit in limits):
+            fix = "add max_tokens, max_cost_usd or allowed_models"
+            raise fail(key, budget.period, "limits nothing", fix)
+        _check_patterns(f"{key}.allowed_models", budget.allowed_models or (), config, fail)
+
+
+def check_governed_models(models: ModelsSection, config: Config, fail: Fail) -> None:
+    """Check [models]: its patterns, and the identities of its rules and overrides.
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    for tier in ("standard", "premium", "restricted"):
+        _check_patterns(f"models.{tier}", getattr(models, tier), config, fail)
+    for number, rule in enumerate(models.rule):
+        check_identity(f"models.rule[{number}]", rule, fail)
+    for number, override in enumerate(models.override):
+        key = f"models.override[{number}]"
+        check_identity(key, override, fail)
+        if override.org is override.team is override.user is None:
+            fix = "name its org, team or user"
+            raise fail(key, override.models, "is an override for everybody", fix)
+        _check_patterns(f"{key}.models", override.models, config, fail)
+
+
+def _check_patterns(key: str, patterns: tuple[str, ...], config: Config, fail: Fail) -> None:
+    for pattern in patterns:
+        provider = pattern.partition("/")[0]
+        is_plain = not any(character in provider for character in "*?[")
+        # A pattern for a provider that is not there would say nothing, in silence.
+        if is_plain and pattern != provider and provider not in config.providers:
+            fix = did_you_mean(provider, config.providers)
+            raise fail(key, pattern, "names no provider of this config", fix)
+        if is_plain and pattern == provider:
+            fix = 'write PROVIDER/MODEL, or a pattern such as "ollama/*"'
+            raise fail(key, pattern, "names no model", fix)

@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from supervisor.config.alert_checks import check_alerts
-from supervisor.config.budget_checks import check_budgets, check_identity, check_model
+from supervisor.config.budget_checks import (
+    check_budgets,
+    check_governed_models,
+    check_identity,
+    check_model,
+    check_token_budgets,
+)
 from supervisor.config.hands_checks import check_http, check_output
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
@@ -49,6 +55,9 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.blocks(config.supervisor)
     check.listen(config, environment)
     check_budgets(config, check.fail)
+    check_token_budgets(config, check.fail)
+    if config.models is not None:
+        check_governed_models(config.models, config, check.fail)
     check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
     check_alerts(config.alerts, environment, check.fail, check.url)

@@ -10,6 +10,14 @@ from typing import get_args
 
 import msgspec
 
+from supervisor.config.model_sections import (
+    ActionTiersSection,
+    IdentitySection,
+    ModelOverrideSection,
+    ModelRuleSection,
+    ModelsSection,
+    TokenBudgetSection,
+)
 from supervisor.config.policy_sections import (
     ActionSection,
     AutoSection,
@@ -24,7 +32,6 @@ from supervisor.config.sections import (
     Config,
     DrillsSection,
     HttpSection,
-    IdentitySection,
     LogSection,
     PriceTable,
     ProviderSection,
@@ -49,6 +56,11 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "drills": DrillsSection,
     "providers": ProviderSection,
     "worker": WorkerSection,
+    "models": ModelsSection,
+    "models.actions": ActionTiersSection,
+    "models.rule": ModelRuleSection,
+    "models.override": ModelOverrideSection,
+    "token_budget": TokenBudgetSection,
     "value": ValueSection,
     "policy": PolicySection,
     "policy.auto": AutoSection,

@@ -10,6 +10,7 @@ from msgspec import Meta
 from supervisor.config.alert_sections import AlertsSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
+from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
 from supervisor.config.policy_sections import PolicySection
 
 
@@ -122,14 +123,6 @@ class JobsSection(_Section, frozen=True, kw_only=True):
     payload_max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
 
 
-class IdentitySection(_Section, frozen=True, kw_only=True):
-    """`identity`: on whose behalf calls are made; what is left out is not said."""
-
-    org: str | None = None
-    team: str | None = None
-    user: str | None = None
-
-
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -211,6 +204,8 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    models: ModelsSection | None = None
+    token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()
     jobs: JobsSection = JobsSection()
     alerts: AlertsSection = AlertsSection()

@@ -7,15 +7,13 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     approval_kinds,
     hands_kinds,
     job_kinds,
+    model_kinds,
     upkeep_kinds,
     value_kinds,
 )
 from supervisor.events.event import Event
 
 __all__ = ["KINDS", "Event"]  # and the kinds that are defined here
-
-
-# --- daemon
 
 
 class DaemonStarted(Event, frozen=True, kw_only=True):
@@ -296,7 +294,7 @@ class BudgetWarning(Event, frozen=True, kw_only=True):
 
 
 class BudgetExhausted(Event, frozen=True, kw_only=True):
-    """An account of money or actions refused a hold; once per account, and so per period."""
+    """An account of money or actions refused a hold or was passed; once for each period."""
 
     kind = "budget_exhausted"
     account: str
@@ -306,7 +304,7 @@ class BudgetExhausted(Event, frozen=True, kw_only=True):
 
 
 class TokenBudgetExhausted(Event, frozen=True, kw_only=True):
-    """An account of tokens refused a hold; once per account, and so per period."""
+    """An account of tokens refused a hold or was passed; once for each period."""
 
     kind = "token_budget_exhausted"
     account: str
@@ -329,14 +327,6 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
     team: str = ""
     user: str = ""
     conversation: str = ""
-
-
-class HoldJoined(Event, frozen=True, kw_only=True):
-    """A hold that was placed before also counts on an account whose limit came later."""
-
-    kind = "hold_joined"
-    hold: str
-    account: str
 
 
 class HoldSettled(Event, frozen=True, kw_only=True):

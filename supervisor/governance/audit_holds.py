@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import msgspec
 
-from supervisor.events import kinds
+from supervisor.events import kinds, model_kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.sound_rows import damage_text
 from supervisor.ledger.accounts import Amounts, Unit
-from supervisor.ledger.holds import HoldStatus, id_list
+from supervisor.ledger.holds import HoldStatus, id_list, with_id
 from supervisor.storage.database import Transaction
 
 _ENDS = (kinds.HoldSettled, kinds.HoldForfeited, kinds.HoldReleased, kinds.HoldReconciled)
@@ -95,7 +95,7 @@ class HoldAudit:
     #: The kinds of events that it is to be told of.
     FOLLOWS: ClassVar[tuple[type[Event], ...]] = (
         kinds.HoldPlaced,
-        kinds.HoldJoined,
+        model_kinds.HoldJoined,
         kinds.HoldSettled,
         kinds.HoldForfeited,
         kinds.HoldReleased,
@@ -127,7 +127,7 @@ class HoldAudit:
         match event:
             case kinds.HoldPlaced():
                 self._place(row, event)
-            case kinds.HoldJoined():
+            case model_kinds.HoldJoined():
                 self._join(row, event)
             case kinds.HoldSettled():
                 self._end(row, event.hold, HoldStatus.SETTLED, _amounts(event))
@@ -160,13 +160,13 @@ class HoldAudit:
         for account_id, unit in hold.accounts:
             self._accounts.move(row, account_id, held=hold.held.of(unit), settled=0)
 
-    def _join(self, row: EventRow, event: kinds.HoldJoined) -> None:
+    def _join(self, row: EventRow, event: model_kinds.HoldJoined) -> None:
         """Put a hold on one more account; a forfeited one is in what that was opened with."""
         for holds in (self._open, self._forfeited):
             hold = holds.get(event.hold)
             if hold is None:
                 continue
-            account_ids = f"{hold.account_ids}\n{event.account}"
+            account_ids = with_id(hold.account_ids, event.account)
             holds[event.hold] = msgspec.structs.replace(hold, account_ids=account_ids)
             for account_id, unit in _accounts(event.account) if holds is self._open else ():
                 self._accounts.move(row, account_id, held=hold.held.of(unit), settled=0)

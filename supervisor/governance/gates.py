@@ -12,6 +12,7 @@ from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
 from supervisor.governance.breakers import Breaker, admits, find_breaker, worker_breaker
 from supervisor.governance.kill_switch import Latch, applying, engaged
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.rotation import open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.identity import Identity
@@ -26,7 +27,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
-    that no account of money can stop it.
+    that no account of money can stop it. `access` is what the governor says of its model, None
+    where nothing is governed.
     """
 
     now: datetime
@@ -37,6 +39,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     spent: Sequence[Balance] = ()
     is_free: bool = False
     breaker: Breaker | None = None
+    access: ModelAccess | None = None
 
 
 Gate: TypeAlias = Callable[[Situation], Refusal | None]
@@ -77,8 +80,13 @@ def breaker(situation: Situation) -> Refusal | None:
     return admits(situation.breaker, situation.now)
 
 
-#: In the order of requirement D3.
-GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker)
+def model_access(situation: Situation) -> Refusal | None:
+    """Refuse a model that the call's identity may not use."""
+    return situation.access.refusal if situation.access else None
+
+
+#: In the order of requirement D3; the last is of paid calls alone.
+GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker, model_access)
 
 
 def first_refusal(situation: Situation) -> Refusal | None:

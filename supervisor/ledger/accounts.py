@@ -60,7 +60,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose call it is: what decides which budgets it falls under."""
+    """Whose call it is: what decides which budgets it falls under. Empty: of none."""
 
     worker: str
     session_id: str
@@ -107,7 +107,8 @@ class Budgets:
         keys: dict[str, AccountKey] = {}
         for budget in self._budgets:
             scope = scope_for(budget.scope, call)
-            if scope is None:
+            is_of_no_session = budget.period is Period.SESSION and not call.session_id
+            if scope is None or is_of_no_session:
                 continue
             key = self._key(budget, scope, call.session_id, moment)
             # Where two limits are on one account, both must pass: so the lower one.
@@ -129,6 +130,11 @@ class Budgets:
             limit_amount=budget.limit_amount,
             resets_at=None if resets_at is None else to_us(resets_at),
         )
+
+    def with_more(self, budgets: Sequence[Budget]) -> Budgets:
+        """Return these limits and others."""
+        more = (*self._budgets, *budgets)
+        return Budgets(more, timezone=self.timezone, warn_ratio=self.warn_ratio)
 
     def standing(self, moment: datetime) -> list[AccountKey]:
         """Return the accounts at `moment` that are of no session, ordered by id."""

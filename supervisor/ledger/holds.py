@@ -103,7 +103,10 @@ _BALANCES: Keep[str, Balance] = Keep(
 
 
 class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that asks for its worst case; `id` is the caller's command id."""
+    """A call that asks for its worst case; `id` is the caller's command id.
+
+    One that is not of its session is only on record there, and under none of its limits.
+    """
 
     id: str
     boot_id: str
@@ -115,12 +118,13 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
     amounts: Amounts
     identity: Identity = NOBODY
     conversation: str = ""
+    is_of_session: bool = True
 
     @property
     def call(self) -> Call:
         return Call(
             worker=self.worker,
-            session_id=self.session_id,
+            session_id=self.session_id if self.is_of_session else "",
             model=self.model,
             identity=self.identity,
             conversation=self.conversation,
@@ -164,7 +168,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def accounts(self) -> list[str]:
-        return self.account_ids.split("\n")
+        return split_ids(self.account_ids)
 
 
 class Metering(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +203,16 @@ def keep_moves(tx: Transaction, balances: Sequence[Balance]) -> None:
     """See to it that what was moved on the accounts is written."""
     for balance in balances:
         tx.touch(_BALANCES, balance.id)
+
+
+def split_ids(account_ids: str) -> list[str]:
+    """Return the ids of a hold's accounts, which it keeps in one text; it may have none."""
+    return account_ids.split("\n") if account_ids else []
+
+
+def with_id(account_ids: str, account_id: str) -> str:
+    """Return the text of a hold's accounts with one more."""
+    return f"{account_ids}\n{account_id}" if account_ids else account_id
 
 
 def id_list(ids: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from supervisor.errors import BudgetExceeded, CommandConflict
 from supervisor.events import kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import AccountKey, Amounts, Budgets, Unit
+from supervisor.ledger.exhaustion import note_exhaustion
 from supervisor.ledger.hold_rows import find_before, hold_now, place, take_open_holds, turn
 from supervisor.ledger.holds import (
     Account,
@@ -81,8 +82,7 @@ def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded
         return
     account = find_account(tx, refused.account)
     assert account is not None, f"account {refused.account} is gone"
-    if tx.run("ledger.mark_exhausted", id=account.id, now=to_us(journal.origin.at)):
-        journal.add(_exhausted(account))
+    note_exhaustion(tx, journal, account)
 
 
 def refusal(account: Account | Balance, needed: int) -> BudgetExceeded:
@@ -94,19 +94,6 @@ def refusal(account: Account | Balance, needed: int) -> BudgetExceeded:
         free=account.free,
         resets_at=None if account.resets_at is None else from_us(account.resets_at),
         may_free_up=account.settled + needed <= account.limit_amount,
-    )
-
-
-def _exhausted(account: Account) -> kinds.BudgetExhausted | kinds.TokenBudgetExhausted:
-    if account.unit is Unit.TOKENS:
-        return kinds.TokenBudgetExhausted(
-            account=account.id, used=account.used, limit_amount=account.limit_amount
-        )
-    return kinds.BudgetExhausted(
-        account=account.id,
-        unit=account.unit,
-        used=account.used,
-        limit_amount=account.limit_amount,
     )
 
 

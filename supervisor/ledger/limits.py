@@ -8,11 +8,11 @@ from datetime import datetime
 import msgspec
 
 from supervisor.clock import from_us, to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, model_kinds
 from supervisor.events.log import Journal
 from supervisor.ledger.accounts import QUARTER_S, AccountKey, Amounts, Budget, Budgets, Unit
 from supervisor.ledger.gaps import with_gaps
-from supervisor.ledger.holds import Account, find_account
+from supervisor.ledger.holds import Account, find_account, split_ids, with_id
 from supervisor.ledger.periods import Period, period_end, period_start
 from supervisor.ledger.scopes import SESSION, scope_parts
 from supervisor.storage.database import Transaction
@@ -130,9 +130,7 @@ def _open(
 def _renew(
     tx: Transaction, journal: Journal, key: AccountKey, account: Account, used: _Used
 ) -> None:
-    # What was forfeited while no limit stood is not among what the account has settled.
-    settled = max(account.settled + used.forfeited, used.settled)
-    held = account.held + used.held
+    settled, held = _together(account, used)
     overrun = max(settled + held - key.limit_amount, 0)
     tx.run(
         "ledger.renew_account",
@@ -154,11 +152,30 @@ def _renew(
     _note_overrun(journal, key.id, overrun)
 
 
+def _together(account: Account, used: _Used) -> tuple[int, int]:
+    """Return what the account has settled and holds, with what its scope has used besides."""
+    # What was forfeited while no limit stood is not among what the account has settled.
+    return max(account.settled + used.forfeited, used.settled), account.held + used.held
+
+
+def used_of(
+    tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime
+) -> tuple[int, int]:
+    """Return what the next hold would find settled and held on the account; changes nothing."""
+    account = find_account(tx, key.id)
+    if account is None:
+        used = _used_since(tx, key, budgets, moment)
+        return used.settled, used.held
+    if (account.limit_amount, account.resets_at) == (key.limit_amount, key.resets_at):
+        return account.settled, account.held
+    return _together(account, _used_since(tx, key, budgets, moment))
+
+
 def _join(tx: Transaction, journal: Journal, key: AccountKey, used: _Used) -> None:
     """Let the account follow what becomes of the holds that were placed before its limit stood."""
     for hold in used.joining:
-        tx.run("ledger.join_account", id=hold.id, account_ids=f"{hold.account_ids}\n{key.id}")
-        journal.add(kinds.HoldJoined(hold=hold.id, account=key.id))
+        tx.run("ledger.join_account", id=hold.id, account_ids=with_id(hold.account_ids, key.id))
+        journal.add(model_kinds.HoldJoined(hold=hold.id, account=key.id))
 
 
 def _note_overrun(journal: Journal, account_id: str, overrun: int) -> None:
@@ -187,7 +204,7 @@ def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: date
     joining = [
         hold
         for hold in tx.rows("ledger.movable_holds", _Movable, **filters)
-        if key.id not in hold.account_ids.split("\n")
+        if key.id not in split_ids(hold.account_ids)
     ]
     return _Used(settled=settled, unit=key.unit, joining=joining)
 

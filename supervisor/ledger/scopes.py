@@ -41,7 +41,7 @@ def scope_for(template: str, call: Call) -> str | None:
     if template == SYSTEM:
         return SYSTEM
     if template == SESSION:
-        return f"{SESSION}:{call.session_id}"
+        return f"{SESSION}:{call.session_id}" if call.session_id else None
     parts: list[str] = []
     for kind, name in scope_parts(template).items():
         actual = _name_in(call, kind)

@@ -14,6 +14,7 @@ from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events.log import Origin
 from supervisor.governance.executions import begin_execution
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.hold_rows import call_hold_id
@@ -125,6 +126,7 @@ class Calls:
         with self.recording_refusal(model.full_name):
             input_tokens_max = model.provider.input_tokens_max(asked)
         bid = Bid(
+            access=self._access(question),
             price=model.price,
             input_tokens_max=input_tokens_max,
             output_tokens_max=max_tokens,
@@ -147,6 +149,13 @@ class Calls:
     def keep(self, writing: Awaitable[object]) -> None:
         """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
         self._written.append(writing)
+
+    def _access(self, question: Question) -> ModelAccess | None:
+        governor = self._kernel.policy.governor
+        if governor is None:
+            return None
+        caller = question.caller
+        return governor.check_access(caller.identity, question.model.full_name, caller.action_tier)
 
     @contextmanager
     def recording_refusal(self, model: str) -> Iterator[None]:

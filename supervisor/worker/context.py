@@ -19,6 +19,8 @@ from supervisor.config.bounds import HOURS_MAX
 from supervisor.errors import InputRefused, storable
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
+from supervisor.governance.token_budgets import Party
+from supervisor.governance.token_tracker import TokenBudgetTracker
 from supervisor.governance.worth import Saved, micro_hours
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.ledger.accounts import Amounts
@@ -146,6 +148,20 @@ class Context:
     @cached_property
     def _reports(self) -> Reports:
         return Reports(self._kernel.state_dir / "reports", self.name)
+
+    @cached_property
+    def budgets(self) -> TokenBudgetTracker:
+        """Budgets for calls that the worker makes without `ctx.model`: ask before, report after."""
+        kernel = self._kernel
+        return TokenBudgetTracker(
+            kernel.database,
+            budgets=kernel.policy.budgets,
+            governor=kernel.policy.governor,
+            clock=kernel.clock,
+            party=Party(
+                identity=self.calls.caller.identity, worker=self.name, session_id=self.session.id
+            ),
+        )
 
     @cached_property
     def outputs(self) -> HandedOver:

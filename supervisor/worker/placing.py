@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from supervisor.errors import BudgetExceeded, Refusal
-from supervisor.events import kinds
+from supervisor.errors import BudgetExceeded, ModelAccessDenied, Refusal
+from supervisor.events import kinds, model_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breakers import report_call
 from supervisor.governance.executions import end_execution
 from supervisor.governance.gates import first_refusal, look
+from supervisor.governance.model_governor import ModelAccess
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Amounts, Budgets, Unit
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
@@ -23,8 +24,12 @@ _CLAMPS_MAX = 4
 
 
 class Bid(msgspec.Struct, frozen=True, kw_only=True):
-    """A model call that asks for its worst case, and how far its output may be cut for it."""
+    """A model call that asks for its worst case, and how far its output may be cut for it.
 
+    `access` is what the governor says of the model, None where the config governs none.
+    """
+
+    access: ModelAccess | None
     price: Price
     input_tokens_max: int
     output_tokens_max: int
@@ -67,20 +72,46 @@ def place(
     With a `bid`, the output is clamped to what the remaining budgets buy (requirement L4a).
     """
     situation = look(tx, worker=request.worker, now=origin.at)
+    access = bid.access if bid is not None else None
+    if access is not None:
+        situation = msgspec.structs.replace(situation, access=access)
     with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
+                _note_override(journal, request.worker, access)
                 return placed
             ledger.record_exhaustion(tx, journal, placed)
             refusal = placed
-        journal.add(_refused(request.worker, request.model, refusal))
+        _note_refusal(journal, request.worker, request.model, refusal)
         return refusal
 
 
-def _refused(worker: str, model: str, refusal: Refusal) -> kinds.CallRefused:
-    return kinds.CallRefused(worker=worker, model=model, code=refusal.code, why=str(refusal))
+def _note_override(journal: Journal, worker: str, access: ModelAccess | None) -> None:
+    if access is not None and access.is_override:
+        journal.add(
+            model_kinds.ModelOverrideUsed(
+                worker=worker,
+                model=access.model,
+                tier=access.tier,
+                identity=str(access.identity),
+            )
+        )
+
+
+def _note_refusal(journal: Journal, worker: str, model: str, refusal: Refusal) -> None:
+    if isinstance(refusal, ModelAccessDenied):
+        journal.add(
+            model_kinds.ModelAccessDenied(
+                worker=worker,
+                model=model,
+                why=refusal.what,
+                tier=refusal.tier,
+                identity=refusal.identity,
+            )
+        )
+    journal.add(kinds.CallRefused(worker=worker, model=model, code=refusal.code, why=str(refusal)))
 
 
 def record_refusal(
@@ -88,7 +119,7 @@ def record_refusal(
 ) -> None:
     """Record a call that was refused before it could ask for a hold."""
     with Journal(tx, session_id, origin) as journal:
-        journal.add(_refused(worker, model, refusal))
+        _note_refusal(journal, worker, model, refusal)
 
 
 def _reserve(

@@ -13,6 +13,7 @@ import structlog
 
 from supervisor.clock import Clock
 from supervisor.governance.in_flight import InFlight
+from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.validators import Checks
@@ -74,12 +75,17 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What SIGHUP may change while workers run; `actions` is [policy], `jobs` is [jobs]."""
+    """What SIGHUP may change while workers run.
+
+    `actions` is [policy], `governor` what says which models may be used, None where nothing does;
+    `jobs` is [jobs].
+    """
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
+    governor: ModelGovernor | None = None
     jobs: JobRules = field(default_factory=JobRules)
 
 

@@ -20,7 +20,7 @@ from supervisor.agents import git
 from supervisor.cli import main, stop
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.parser import Parser
-from supervisor.config import alert_sections, policy_sections, sections
+from supervisor.config import alert_sections, model_sections, policy_sections, sections
 from supervisor.errors import SupervisorError
 from supervisor.events.kinds import KINDS
 from supervisor.governance.health import Health
@@ -52,6 +52,11 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[worker.NAME]`": sections.WorkerSection,
     "`[value]`": sections.ValueSection,
     "`[worker.NAME.http]`": sections.WorkerHttpSection,
+    "`[models]`": model_sections.ModelsSection,
+    "`[models.actions]`": model_sections.ActionTiersSection,
+    "`[[models.rule]]`": model_sections.ModelRuleSection,
+    "`[[models.override]]`": model_sections.ModelOverrideSection,
+    "`[[token_budget]]`": model_sections.TokenBudgetSection,
     "`[worker.NAME.output]`": sections.WorkerOutputSection,
     "`[jobs]`": sections.JobsSection,
     "`[policy]`": policy_sections.PolicySection,

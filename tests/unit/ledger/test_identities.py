@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from supervisor.errors import BudgetExceeded, CommandConflict
-from supervisor.events import kinds
+from supervisor.events import model_kinds
 from supervisor.events.log import Recorded
 from supervisor.governance.audit import audit
 from supervisor.identity import NOBODY, Identity
@@ -204,7 +204,7 @@ def test_a_hold_in_flight_joins_the_account_of_a_limit_that_comes_later() -> Non
         for fact in till.store.published
         if isinstance(fact, Recorded) and fact.event.kind == "hold_joined"
     ]
-    assert joined == [kinds.HoldJoined(hold="h1", account="user:ann/day/2026-06-01/tokens")]
+    assert joined == [model_kinds.HoldJoined(hold="h1", account="user:ann/day/2026-06-01/tokens")]
     till._journaled(ledger.settle, early, Amounts(cost=1, tokens=1, actions=1), Metering())
     assert used(till, "user:ann/day/2026-06-01/tokens") == 1 + 3
     assert till.store.write(audit).findings == ()

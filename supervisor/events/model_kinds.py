@@ -1,0 +1,47 @@
+"""Events of who uses which model, and of what of it counts where."""
+
+from __future__ import annotations
+
+from supervisor.events.event import Event
+
+
+class ModelAccessDenied(Event, frozen=True, kw_only=True):
+    """A call asked for a model that the config does not give it; the call was not made."""
+
+    kind = "model_access_denied"
+    worker: str
+    model: str
+    why: str
+    tier: str = ""
+    identity: str = ""
+
+
+class ModelOverrideUsed(Event, frozen=True, kw_only=True):
+    """A call used a model because an override gives it to its identity; once for each call."""
+
+    kind = "model_override_used"
+    worker: str
+    model: str
+    tier: str
+    identity: str
+
+
+class TokenUsageRecorded(Event, frozen=True, kw_only=True):
+    """Somebody reported a call that was made outside the daemon; `hold` is its row."""
+
+    kind = "token_usage_recorded"
+    hold: str
+    worker: str
+    model: str
+    identity: str
+    input_tokens: int
+    output_tokens: int
+    cost: int
+
+
+class HoldJoined(Event, frozen=True, kw_only=True):
+    """A hold that was placed before also counts on an account whose limit came later."""
+
+    kind = "hold_joined"
+    hold: str
+    account: str

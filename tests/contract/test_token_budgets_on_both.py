@@ -1,0 +1,19 @@
+"""Token budgets and the governor keep their rules on both databases."""
+
+from __future__ import annotations
+
+from tests.contract.shared_rules import rules_of
+from tests.unit.governance import test_token_tracker
+from tests.unit.worker import test_governed_calls
+
+globals().update(
+    rules_of(
+        test_token_tracker,
+        # Of no store.
+        but=(
+            "test_a_store_that_can_not_be_read_says_no",
+            "test_a_config_that_limits_nothing_or_is_none_is_refused",
+        ),
+    )
+)
+globals().update(rules_of(test_governed_calls))
