@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
@@ -13,6 +14,7 @@ from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
+from supervisor.maintenance.retention_duty import RetentionPlan
 from supervisor.model_assembly import build_governor, build_token_budgets, identity_of
 from supervisor.money import limit_micro_usd
 from supervisor.policy_assembly import build_action_policy
@@ -226,6 +228,18 @@ def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
         lateness_max_s=section.lateness_max_s,
         overlap=section.overlap,
         jitter_s=section.jitter_s,
+    )
+
+
+def build_retention(loaded: Loaded) -> RetentionPlan:
+    """Return how long closed windows stay, and where they go."""
+    section = loaded.config.retention
+    return RetentionPlan(
+        keep_days=section.keep_days,
+        checkpoints_kept=section.checkpoints_keep,
+        folder=loaded.state_dir / section.folder,
+        timezone=loaded.timezone,
+        version=__version__,
     )
 
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from supervisor.events import hands_kinds, kinds
+from supervisor.events import hands_kinds, kinds, upkeep_kinds
 from supervisor.events.log import Recorded
 from supervisor.governance.breakers import BreakerState
 from supervisor.money import to_usd
@@ -124,6 +124,11 @@ class Metrics:
         )
 
     def _add_drills(self, registry: CollectorRegistry) -> None:
+        self._retired = Counter(
+            "supervisor_retired_events",
+            "Events that were exported, and pruned since.",
+            registry=registry,
+        )
         self.drill_last_pass = Gauge(
             "supervisor_drill_last_pass_timestamp_seconds",
             "When the drill last passed; 0: never.",
@@ -172,6 +177,8 @@ class Metrics:
                 self._rotations(event.worker).inc()
             case kinds.HoldSettled() | kinds.HoldForfeited() | kinds.HoldReleased():
                 self._count_end(worker, event)
+            case upkeep_kinds.WindowsRetired(events=events):
+                self._retired.inc(events)
             case _:
                 return
 

@@ -1,4 +1,4 @@
-"""The duties that come round: recovery, stuck ticks, the sweep, drills, alerts, queues."""
+"""The duties that come round: recovery, stuck ticks, the sweep, drills, alerts, and more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from supervisor.alert_assembly import build_channels, build_settings
 from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
-from supervisor.assembly import build_canary
+from supervisor.assembly import build_canary, build_retention
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
@@ -18,6 +18,7 @@ from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.job_watch import JobWatch
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
+from supervisor.maintenance.retention_duty import RetentionDuty
 from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
@@ -69,6 +70,9 @@ class Upkeep:
             queues=workforce.queues,
             arrive=workforce.arrive,
         )
+        self._retention = RetentionDuty(
+            kernel.database, kernel.clock, kernel.log, lambda: build_retention(loaded())
+        )
         self._rehearsals = Rehearsals(kernel, loaded=loaded, canary=lambda: build_canary(loaded()))
         self.alerts = Alerts(
             database=kernel.database,
@@ -91,6 +95,7 @@ class Upkeep:
             "approvals": self.approvals.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
+            "retention": self._retention.run,
             "alerts": self.alerts.run,
             "jobs": self.job_watch.run,
         }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
+
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_wrapped
 from supervisor.cli.parser import Parser
@@ -11,8 +15,17 @@ from supervisor.governance.audit import AuditReport, audit
 EXIT_DIFFERS = 1
 
 
+class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `audit` is told."""
+
+    export: str | None
+
+
 def add_options(parser: Parser) -> None:
     """Tell the parser the command's options."""
+    parser.add_argument(
+        "--export", metavar="FILE", help="replay and audit this file of retention instead"
+    )
     parser.epilog = (
         "Reads the whole record in one snapshot, also while the daemon runs. Exit 0 where all\n"
         "follows from the events, 1 where something differs: the first difference comes first."
@@ -20,8 +33,20 @@ def add_options(parser: Parser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Prove the record, or name what differs."""
-    report = read_store(invocation.load(), audit)
+    """Prove the record, or name what differs.
+
+    Raises:
+        StoreDamaged: the export can't be read, is cut off, or not the one that was recorded.
+        StoreUnavailable: the store can't be read.
+    """
+    options = invocation.options(AuditOptions)
+    if options.export is not None:
+        # Imported when it is asked for: the audit of the store has no use for it.
+        from supervisor.maintenance.export_audit import audit_export
+
+        report = audit_export(Path(options.export))
+    else:
+        report = read_store(invocation.load(), audit)
     if invocation.is_json:
         print_json(report)
     else:

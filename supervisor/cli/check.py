@@ -106,9 +106,13 @@ def _session(loaded: Loaded) -> Checked:
 
 
 def _schedule(section: WorkerSection) -> str:
+    """Return when a worker ticks, and what of [session] it has its own."""
+    when = "" if section.cron is None else f", cron {section.cron}"
     if section.every_s is not None:
-        return f"every {section.every_s:g} s"
-    return f"cron {section.cron}"
+        when = f", every {section.every_s:g} s"
+    window = "" if section.window is None else f", window {section.window}"
+    every = section.checkpoint_every
+    return f"{when}{window}" + ("" if every is None else f", a checkpoint every {every} ticks")
 
 
 def _check_policy(loaded: Loaded) -> Iterator[Checked]:
@@ -129,7 +133,7 @@ def _check_worker(
     loaded: Loaded, name: str, section: WorkerSection, models: Models
 ) -> Iterator[Checked]:
     checked = _check_function(loaded, name, section.run, what="worker")
-    yield msgspec.structs.replace(checked, found=f"{section.run}, {_schedule(section)}")
+    yield msgspec.structs.replace(checked, found=f"{section.run}{_schedule(section)}")
     if section.output.checks:
         yield _check_output(loaded, name)
     if section.has_work is not None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "spend": Entry("spend", "accounts against their limits; --by worker, model, session, day"),
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),
+    "prune": Entry("prune", "exports windows that are long over, and prunes them; lists the files"),
     "sessions": Entry("sessions", "lists, shows and resumes sessions"),
     "scorecard": Entry(
         "scorecard", "approvals, denials, budgets, ticks, cost by session, day or horizon"

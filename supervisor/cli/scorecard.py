@@ -14,7 +14,7 @@ from supervisor.cli.totals import print_totals
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded
 from supervisor.errors import UsageError
-from supervisor.governance.event_reading import damaged_text
+from supervisor.governance.event_reading import ahead_text, damaged_text
 from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.scorecard import Card, Scorecards, Wanted, read_scorecards
 from supervisor.governance.trends import Trend
@@ -83,6 +83,8 @@ def run(invocation: Invocation) -> int:
         print_json(cards)
     else:
         _print(cards, options)
+    if cards.events_ahead and not invocation.is_json:
+        print_warning(ahead_text(cards.events_ahead))
     if cards.damaged_total and not invocation.is_json:
         for damaged in cards.damaged:
             print_warning(damaged_text(damaged))
@@ -115,7 +117,7 @@ def _print(cards: Scorecards, options: ScorecardOptions) -> None:
     head = (cards.horizon or cards.by).upper()
     print_table((head, *titles, "COST USD>"), [_row(card) for card in cards.windows])
     if not cards.is_complete:
-        print_warning(f"these are the newest {options.last}; --last N shows more")
+        print(f"the newest {options.last}; --last N shows more")
     newest = cards.windows[-1]
     print()
     print(f"{newest.key}{'' if newest.is_over else ', until now'}")

@@ -12,7 +12,7 @@ from supervisor.cli.parser import Parser, did_you_mean, whole_number
 from supervisor.cli.store import read_store
 from supervisor.clock import SystemClock
 from supervisor.errors import UsageError
-from supervisor.governance.event_reading import damaged_text
+from supervisor.governance.event_reading import ahead_text, damaged_text
 from supervisor.governance.value import Value, Values, WantedValues, read_values
 from supervisor.governance.worth import MICRO_PER_HOUR
 from supervisor.money import usd_text
@@ -89,7 +89,9 @@ def _print(values: Values, options: ValueOptions) -> None:
     else:
         _print_table(values)
     if not values.is_complete:
-        print_warning(f"these are the newest {options.last}; --last N shows more")
+        print(f"the newest {options.last}; --last N shows more")
+    if values.events_ahead:
+        print_warning(ahead_text(values.events_ahead))
     if values.total.unrated_micro_hours:
         hours = values.total.unrated_micro_hours / MICRO_PER_HOUR
         print_warning(

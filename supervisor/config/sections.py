@@ -191,6 +191,14 @@ class DrillsSection(_Section, frozen=True, kw_only=True):
     canary: str = "supervisor.agents.canary:run"
 
 
+class RetentionSection(_Section, frozen=True, kw_only=True):
+    """[retention]: how long what is over stays in the store; `keep_days` of 0 keeps everything."""
+
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 35
+    checkpoints_keep: Positive = 50
+    folder: str = "exports"
+
+
 class Config(_Section, frozen=True, kw_only=True):
     """The whole file, as written."""
 
@@ -201,6 +209,7 @@ class Config(_Section, frozen=True, kw_only=True):
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
     drills: DrillsSection = DrillsSection()
+    retention: RetentionSection = RetentionSection()
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()

@@ -13,6 +13,7 @@ from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.governance.sums import AccountSum, Sums
 from supervisor.storage.database import Transaction
 
 
@@ -24,6 +25,7 @@ class _Balance:
     settled: int = 0
     held: int = 0
     overrun: int = 0
+    limit_at: int = 0
 
 
 class _StoredAccount(msgspec.Struct, frozen=True):
@@ -46,11 +48,35 @@ class AccountAudit:
         kinds.AccountOverrun,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
-        self._balances: dict[str, _Balance] = {}
+        self._until = sums.until
+        self._balances = {
+            total.id: _Balance(
+                limit_amount=total.limit_amount,
+                settled=total.settled,
+                held=total.held,
+                overrun=total.overrun,
+                limit_at=total.limit_at,
+            )
+            for total in sums.accounts.values()
+        }
         self.accounts = 0
+
+    def carried(self) -> dict[str, AccountSum]:
+        """Return what the events read so far add up to, with what was there before them."""
+        return {
+            name: AccountSum(
+                id=name,
+                limit_amount=balance.limit_amount,
+                limit_at=balance.limit_at,
+                settled=balance.settled,
+                held=balance.held,
+                overrun=balance.overrun,
+            )
+            for name, balance in self._balances.items()
+        }
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay an account's own events."""
@@ -58,8 +84,7 @@ class AccountAudit:
             case kinds.AccountOpened():
                 self._open(row, event)
             case kinds.AccountLimitChanged():
-                balance = self._balance(row, event.account)
-                balance.limit_amount, balance.overrun = event.limit_amount, 0
+                self._limit(row, self._balance(row, event.account), event.limit_amount)
             case kinds.AccountRecounted():
                 self._recount(row, event)
             case upkeep_kinds.AccountCarried():
@@ -76,15 +101,35 @@ class AccountAudit:
         balance.held += held
         balance.settled += settled
 
+    def _limit(self, row: EventRow, balance: _Balance, limit_amount: int) -> None:
+        if row.position > balance.limit_at:
+            balance.limit_amount, balance.overrun = limit_amount, 0
+            balance.limit_at = row.position
+
     def _open(self, row: EventRow, event: kinds.AccountOpened) -> None:
-        if event.account in self._balances:
+        before = self._balances.get(event.account)
+        if before is not None and self._is_summed(row):
+            before.settled += event.settled
+            self._limit(row, before, event.limit_amount)
+            return
+        if before is not None:
             self._findings.add(f"account {event.account}", "is opened a second time", row)
         self._balances[event.account] = _Balance(
-            limit_amount=event.limit_amount, settled=event.settled
+            limit_amount=event.limit_amount, settled=event.settled, limit_at=row.position
         )
+
+    def _is_summed(self, row: EventRow) -> bool:
+        """Return whether later events may be in the sums already, and earlier ones still missing.
+
+        Below the last export's end only the sum is proved, not each step to it.
+        """
+        return row.position < self._until
 
     def _recount(self, row: EventRow, event: kinds.AccountRecounted) -> None:
         balance = self._balance(row, event.account)
+        if self._is_summed(row):
+            balance.settled += event.settled - event.before
+            return
         if balance.settled != event.before:
             what = f"is recounted from {event.before}, its events before say {balance.settled}"
             self._findings.add(f"account {event.account}", what, row)
@@ -92,6 +137,9 @@ class AccountAudit:
 
     def _carry(self, row: EventRow, event: upkeep_kinds.AccountCarried) -> None:
         balance = self._balance(row, event.account)
+        if self._is_summed(row):
+            balance.settled += event.settled - event.before
+            return
         if event.before != balance.settled or event.settled < event.before:
             what = f"is carried from {event.before} to {event.settled}, it had {balance.settled}"
             self._findings.add(f"account {event.account}", what, row)

@@ -11,6 +11,7 @@ from supervisor.events.log import EventRow, chain_row
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.session import SessionStatus
 from supervisor.governance.sound_rows import TextKey, damage_text
+from supervisor.governance.sums import Sums
 from supervisor.storage.database import Transaction
 
 
@@ -78,11 +79,15 @@ class ChainAudit:
     others only the names of each worker's latest two.
     """
 
-    def __init__(self, tx: Transaction, findings: Findings) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._open: dict[str, _Chain] = {}
-        self._latest: dict[str, tuple[str, str]] = {}
+        self._latest = {
+            total.worker: ("", total.last_session)
+            for total in sums.workers.values()
+            if total.last_session
+        }
         self.sessions = 0
 
     def add(self, row: EventRow, event: Event | None) -> None:
@@ -97,6 +102,10 @@ class ChainAudit:
         stored = chain.stored
         if stored is not None and stored.summary is not None and chain.count >= stored.last_seq:
             self._end(row.session_id, self._open.pop(row.session_id))
+
+    def carried(self) -> dict[str, str]:
+        """Return each worker's latest session, by the events read so far."""
+        return {worker: latest for worker, (_, latest) in self._latest.items()}
 
     def _follow(self, row: EventRow, event: Event) -> None:
         """Check that a worker's sessions follow each other: the one before is there."""

@@ -14,6 +14,7 @@ from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.breakers import BreakerState
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
+from supervisor.governance.sums import StateSum, Sums
 from supervisor.storage.database import Transaction
 
 _QUARTER_US = 900_000_000
@@ -32,6 +33,12 @@ _OPERATIONS: Mapping[type[Event], str] = {
     job_kinds.JobCancelAsked: "job_cancel",
     job_kinds.JobDiscarded: "job_discard",
     job_kinds.JobResolved: "job_resolve",
+}
+
+_BREAKER_STATES: Mapping[type[Event], BreakerState] = {
+    kinds.BreakerOpened: BreakerState.OPEN,
+    kinds.BreakerHalfOpened: BreakerState.HALF_OPEN,
+    kinds.BreakerClosed: BreakerState.CLOSED,
 }
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
@@ -86,32 +93,64 @@ class StateAudit:
         approval_kinds.ApprovalDenied,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._latches: dict[str, bool] = {}
         self._breakers: dict[str, BreakerState] = {}
         self._reset_from = 0
+        # The position of the latest event of each: below the last export's end they may not come
+        # in order, and those before its cut have lost their commands.
+        self._moved_at: dict[str, int] = {}
+        self._cut_at = sums.cut_at
+        for total in sums.states.values():
+            self._resume(total)
+
+    def _resume(self, total: StateSum) -> None:
+        what, _, name = total.subject.partition(" ")
+        self._moved_at[total.subject] = total.at_position
+        match what:
+            case "kill":
+                self._latches[name] = total.state == "engaged"
+            case "breaker":
+                self._breakers[name] = BreakerState(total.state)
+            case _:
+                self._reset_from = int(total.state)
+
+    def carried(self) -> dict[str, StateSum]:
+        """Return where the events read so far, and those before them, have left everything."""
+        states = {f"kill {name}": _latch_text(is_on) for name, is_on in self._latches.items()}
+        states |= {f"breaker {name}": str(state) for name, state in self._breakers.items()}
+        if self._reset_from:
+            states["clock reset"] = str(self._reset_from)
+        return {
+            subject: StateSum(
+                subject=subject, state=state, at_position=self._moved_at.get(subject, 0)
+            )
+            for subject, state in states.items()
+        }
+
+    def _is_news(self, row: EventRow, subject: str) -> bool:
+        if row.position < self._moved_at.get(subject, 0):
+            return False
+        self._moved_at[subject] = row.position
+        return True
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay a kill, a release, a breaker's move, or note whose command an event is."""
         match event:
-            case kinds.KillSwitchEngaged():
-                self._latches[event.scope] = True
-            case kinds.KillSwitchReleased():
-                self._latches[event.scope] = False
-            case kinds.BreakerOpened():
-                self._breakers[event.name] = BreakerState.OPEN
-            case kinds.BreakerHalfOpened():
-                self._breakers[event.name] = BreakerState.HALF_OPEN
-            case kinds.BreakerClosed():
-                self._breakers[event.name] = BreakerState.CLOSED
+            case kinds.KillSwitchEngaged() | kinds.KillSwitchReleased():
+                if self._is_news(row, f"kill {event.scope}"):
+                    self._latches[event.scope] = isinstance(event, kinds.KillSwitchEngaged)
+            case kinds.BreakerOpened() | kinds.BreakerHalfOpened() | kinds.BreakerClosed():
+                if self._is_news(row, f"breaker {event.name}"):
+                    self._breakers[event.name] = _BREAKER_STATES[type(event)]
             case upkeep_kinds.LedgerClockReset():
                 self._reset_from = max(self._reset_from, event.clock_before)
             case _:
                 pass
         operation = _operation_of(event)
-        if operation is not None and row.command_id:
+        if operation is not None and row.command_id and row.at >= self._cut_at:
             self._check_command(row, operation)
 
     def _check_command(self, row: EventRow, operation: str) -> None:

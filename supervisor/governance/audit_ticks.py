@@ -15,6 +15,7 @@ from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
 from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.sound_rows import NumberKey, TextKey, damage_text, sound_rows
+from supervisor.governance.sums import Sums
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
 
@@ -26,9 +27,10 @@ _SPREAD_MAX = 2_000
 class NumberRuns:
     """A set of numbers kept as runs without a gap: small where few numbers are missing."""
 
-    def __init__(self) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
+    def __init__(self, last: int = 0) -> None:
+        """Begin with the numbers from 1 to `last`, or with none."""
+        self._firsts = [1] if last else []
+        self._lasts = [last] if last else []
 
     def add(self, number: int) -> bool:
         """Add a number and return True, or return False if it is there already."""
@@ -81,13 +83,20 @@ class TickAudit:
         kinds.CycleRecovered,
     )
 
-    def __init__(self, tx: Transaction, findings: Findings) -> None:
+    def __init__(self, tx: Transaction, findings: Findings, sums: Sums) -> None:
         self._tx = tx
         self._findings = findings
         self._running: dict[tuple[str, int], str] = {}
-        self._ended: dict[str, NumberRuns] = {}
+        self._retired = {
+            total.worker: total.last_tick for total in sums.workers.values() if total.last_tick
+        }
+        self._ended = {worker: NumberRuns(last) for worker, last in self._retired.items()}
         self._ahead: dict[tuple[str, int], _StoredTick] = {}
         self.ticks = 0
+
+    def carried(self) -> dict[str, int]:
+        """Return the number of each worker's last tick that has ended, by the events so far."""
+        return {worker: ended.last for worker, ended in self._ended.items()}
 
     def read_ahead(self, events: Sequence[Event]) -> None:
         """Read the rows of the ticks that end in these events, a statement for each worker."""
@@ -179,7 +188,7 @@ class TickAudit:
 
     def _check_worker(self, worker: _Worker) -> None:
         ended = self._ended.get(worker.name, NumberRuns())
-        due = 1
+        due = self._retired.get(worker.name, 0) + 1
         for tick in self._rows(worker.name):
             self.ticks += 1
             if tick.number > due:
@@ -212,7 +221,9 @@ class TickAudit:
             self._findings.add(_name(worker, broken.key), f"its row {damage_text(error)}")
             return broken.key
 
-        return sound_rows(read, after=0, key=lambda row: row.number, pass_over=pass_over)
+        # Those that are retired and not all gone yet are passed over.
+        after = self._retired.get(worker, 0)
+        return sound_rows(read, after=after, key=lambda row: row.number, pass_over=pass_over)
 
 
 def _name(worker: str, tick: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from supervisor.events.kinds import KINDS, Event
-from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, damage_text, sound_rows
+from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, TextKey, damage_text, sound_rows
 from supervisor.storage.database import Transaction
 
 _DAMAGES_MAX = 100
@@ -29,6 +29,11 @@ def damaged_text(damaged: DamagedEvent) -> str:
     return f"event at position {damaged.position}{of}: {damaged.what}"
 
 
+def ahead_text(count: int) -> str:
+    """Return that events are in no window, and why."""
+    return f"{count} events happened after now, by a clock that was ahead, and are not counted"
+
+
 class FoldedRow(msgspec.Struct, frozen=True):
     """What a fold needs of an event's row; `at` in microseconds since 1970 UTC."""
 
@@ -43,6 +48,11 @@ class FoldedRow(msgspec.Struct, frozen=True):
     def worker(self) -> str:
         """Whose session it is of."""
         return self.session_id.rpartition("@")[0]
+
+
+def has_sessions_before(tx: Transaction, at: int) -> bool:
+    """Return whether any session was opened before a moment in microseconds since 1970."""
+    return tx.row("scorecard.older_session", TextKey, at=at) is not None
 
 
 class EventReading:

@@ -11,7 +11,7 @@ import msgspec
 
 from supervisor.clock import from_us, iso, to_us
 from supervisor.events.kinds import Event
-from supervisor.governance.event_reading import DamagedEvent, EventReading
+from supervisor.governance.event_reading import DamagedEvent, EventReading, has_sessions_before
 from supervisor.governance.figures import Figures, Totals
 from supervisor.governance.record_periods import finder, newest_periods
 from supervisor.governance.rotation import SYSTEM
@@ -51,13 +51,18 @@ class Card(Totals, frozen=True, kw_only=True):
 
 
 class Scorecards(msgspec.Struct, frozen=True, kw_only=True):
-    """The scorecards, the oldest window first; `damaged` names the first hundred of its total."""
+    """The scorecards, the oldest window first; `damaged` names the first hundred of its total.
+
+    `is_complete` says that there is no older window. `events_ahead` happened, by a clock that was
+    ahead, after the newest window, and are in none.
+    """
 
     by: By
     horizon: str
     at: str
     windows: tuple[Card, ...]
     is_complete: bool
+    events_ahead: int
     damaged: tuple[DamagedEvent, ...]
     damaged_total: int
 
@@ -104,16 +109,21 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
         StoreUnavailable: the store can't be read any further.
     """
     reading = EventReading(tx)
+    ahead = 0
     if wanted.by == "session":
         cards, is_complete = _sessions(tx, reading, wanted, to_us(now))
     else:
-        cards, is_complete = _periods(reading, wanted, now), True
+        windows, ahead = _periods(reading, wanted, now)
+        is_complete = not has_sessions_before(tx, windows[0].begins_at)
+        cards = [_card(window, before) for before, window in _with_before(windows)]
+        cards = cards[-wanted.windows_max :]
     return Scorecards(
         by=wanted.by,
         horizon=wanted.period if wanted.by == "horizon" else "",
         at=iso(now),
         windows=tuple(cards),
         is_complete=is_complete,
+        events_ahead=ahead,
         damaged=tuple(reading.damaged),
         damaged_total=reading.damaged_total,
     )
@@ -122,20 +132,24 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
 # --- windows of the clock
 
 
-def _periods(reading: EventReading, wanted: Wanted, now: datetime) -> list[Card]:
-    # One more, which is only there for the trend of the one after it.
+def _periods(reading: EventReading, wanted: Wanted, now: datetime) -> tuple[list[_Window], int]:
+    """Return the windows, one more for the trend of the first, and what is in none of them."""
     count = wanted.windows_max + 1
     periods = newest_periods(wanted.period, now, timezone=wanted.timezone, count=count)
     windows = [_Window(one.key, one.begins_at, one.ends_at, to_us(now)) for one in periods]
     find = finder(periods)
+    ahead = 0
     for row, event in reading.since(windows[0].begins_at):
+        if wanted.worker not in (None, row.worker):
+            continue
         place = find(row.at)
-        if place is not None and wanted.worker in (None, row.worker):
+        if place is None:
+            ahead += 1
+        else:
             _count(windows[place], event)
     while len(windows) > 1 and windows[0].is_empty:
         del windows[0]  # the record began later
-    cards = [_card(window, before) for before, window in _with_before(windows)]
-    return cards[-wanted.windows_max :]
+    return windows, ahead
 
 
 # --- windows of sessions

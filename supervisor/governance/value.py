@@ -13,7 +13,12 @@ from supervisor.clock import iso, to_us
 from supervisor.events import kinds
 from supervisor.events.kinds import Event
 from supervisor.events.value_kinds import ValueReported
-from supervisor.governance.event_reading import DamagedEvent, EventReading, FoldedRow
+from supervisor.governance.event_reading import (
+    DamagedEvent,
+    EventReading,
+    FoldedRow,
+    has_sessions_before,
+)
 from supervisor.governance.record_periods import finder, newest_periods
 from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.worth import MICRO_PER_HOUR
@@ -58,13 +63,18 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Values(msgspec.Struct, frozen=True, kw_only=True):
-    """The values in the order of their periods, and their total."""
+    """The values in the order of their periods, and their total.
+
+    `is_complete` says that there is no older period. `events_ahead` tell of money or hours after
+    the newest one, by a clock that was ahead, and are in none.
+    """
 
     by: By
     at: str
     values: tuple[Value, ...]
     total: Value
     is_complete: bool
+    events_ahead: int
     damaged: tuple[DamagedEvent, ...]
     damaged_total: int
 
@@ -91,11 +101,15 @@ class _Session(msgspec.Struct, frozen=True):
 
 
 class _Scope(msgspec.Struct, frozen=True):
-    """What is looked at: events since a moment, each at a place or at none."""
+    """What is looked at: events since a moment, each at a place or at none.
+
+    What happened at `until` or later is under a clock that was ahead.
+    """
 
     since: int
     place: Callable[[int, str, str], _Place | None]
     is_complete: bool = True
+    until: int = 2**63
 
 
 def read_values(tx: Transaction, wanted: WantedValues, now: datetime) -> Values:
@@ -107,20 +121,26 @@ def read_values(tx: Transaction, wanted: WantedValues, now: datetime) -> Values:
     scope = _scope(tx, wanted, now)
     reading = EventReading(tx)
     sums: dict[_Place, _Earned] = {}
+    ahead = 0
     for row, event in reading.since(scope.since):
         earned = None if event is None else _earned(event)
         if event is None or earned is None:
             continue
         session_id, worker = _whose(tx, row, event)
+        if wanted.worker not in (None, worker):
+            continue
         place = scope.place(row.at, session_id, worker)
-        if place is not None and wanted.worker in (None, worker):
+        if place is not None:
             sums.setdefault(place, _Earned()).add(earned)
+        elif row.at >= scope.until:
+            ahead += 1
     return Values(
         by=wanted.by,
         at=iso(now),
         values=tuple(_value(place[1], place[2], sums[place]) for place in sorted(sums)),
         total=_total(sums.values()),
         is_complete=scope.is_complete,
+        events_ahead=ahead,
         damaged=tuple(reading.damaged),
         damaged_total=reading.damaged_total,
     )
@@ -155,10 +175,10 @@ def _scope(tx: Transaction, wanted: WantedValues, now: datetime) -> _Scope:
         case "session":
             return _sessions(tx, wanted, now)
         case _:
-            return _periods(wanted, Period(wanted.by), now)
+            return _periods(tx, wanted, Period(wanted.by), now)
 
 
-def _periods(wanted: WantedValues, period: Period, now: datetime) -> _Scope:
+def _periods(tx: Transaction, wanted: WantedValues, period: Period, now: datetime) -> _Scope:
     periods = newest_periods(period, now, timezone=wanted.timezone, count=wanted.periods_max)
     find = finder(periods)
 
@@ -166,7 +186,9 @@ def _periods(wanted: WantedValues, period: Period, now: datetime) -> _Scope:
         index = find(at)
         return None if index is None else (index, periods[index].key, worker)
 
-    return _Scope(periods[0].begins_at, place)
+    since = periods[0].begins_at
+    is_complete = not has_sessions_before(tx, since)
+    return _Scope(since, place, is_complete=is_complete, until=periods[-1].ends_at)
 
 
 def _sessions(tx: Transaction, wanted: WantedValues, now: datetime) -> _Scope:

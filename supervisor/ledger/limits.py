@@ -198,7 +198,8 @@ def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: date
     totals = tx.row(f"ledger.used_by_{by}", _Totals, **filters)
     assert totals is not None, "a sum always has a row"
     ended = Amounts(cost=totals.cost, tokens=totals.tokens, actions=totals.actions)
-    settled = with_gaps(tx, key, began_us, ended.of(key.unit))
+    known = ended.of(key.unit) + _retired_since(tx, key, began_us, session_id)
+    settled = with_gaps(tx, key, began_us, known)
     if not totals.movable:
         return _Used(settled=settled, unit=key.unit)
     joining = [
@@ -207,6 +208,20 @@ def _used_since(tx: Transaction, key: AccountKey, budgets: Budgets, moment: date
         if key.id not in split_ids(hold.account_ids)
     ]
     return _Used(settled=settled, unit=key.unit, joining=joining)
+
+
+def _retired_since(tx: Transaction, key: AccountKey, began_us: int, session_id: str | None) -> int:
+    """Return what was used of the period by holds that are exported and gone.
+
+    Nothing is kept of that by session, which is over, nor by conversation, of which there are too
+    many: a limit that is set later on one counts what is still in the store.
+    """
+    parts = scope_parts(key.scope)
+    if session_id is not None or "conversation" in parts:
+        return 0
+    filters = {kind: parts.get(kind) for kind in _NAMED if kind != "conversation"}
+    used = tx.row("retention.usage_since", Amounts, since=began_us, **filters)
+    return 0 if used is None else used.of(key.unit)
 
 
 def _began_at(tx: Transaction, key: AccountKey, budgets: Budgets, moment: datetime) -> int:

@@ -47,6 +47,10 @@ class Transaction(Protocol):
         """Yield rows one by one, for results that must not be held in memory."""
         ...
 
+    def copies(self, statement: str, /, **values: Value) -> list[dict[str, Value]]:
+        """Return every row as it is stored, by column name: to be kept elsewhere."""
+        ...
+
     def recall(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
         """Return what `row` returned before, if no table that the statement reads has changed.
 

@@ -75,6 +75,11 @@ class PostgresTransaction(RememberingTransaction):
             for found in cursor:
                 yield parse(columns, with_nul(found), into)
 
+    def copies(self, statement: str, /, **values: Value) -> list[dict[str, Value]]:
+        cursor = self._execute(statement, values)
+        columns = _columns(statement, cursor)
+        return [dict(zip(columns, with_nul(found), strict=True)) for found in cursor.fetchall()]
+
     def _execute(
         self, statement: str, values: Mapping[str, Value]
     ) -> psycopg.Cursor[tuple[Value, ...]]:

@@ -71,6 +71,13 @@ class SqliteTransaction(RememberingTransaction):
         for found in cursor:
             yield parse(_columns(text, cursor), found, into)
 
+    def copies(self, statement: str, /, **values: Value) -> list[dict[str, Value]]:
+        text = self._named[statement]
+        self._before(text)
+        cursor = self._connection.execute(text, values)
+        columns = _columns(text, cursor)
+        return [dict(zip(columns, found, strict=True)) for found in cursor.fetchall()]
+
     def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
         text = _positional_by_statement.get(later)
         if text is None:

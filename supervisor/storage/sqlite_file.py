@@ -88,6 +88,11 @@ async def _create(path: Path, now_us: int) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def prepare_fresh(connection: sqlite3.Connection, path: Path) -> None:
+    """Give an empty database, which `connection` has open, every table of this version."""
+    _prepare(connection, path=path, now_us=0, is_read_only=False)
+
+
 def _prepare(
     connection: sqlite3.Connection, *, path: Path, now_us: int, is_read_only: bool
 ) -> None:

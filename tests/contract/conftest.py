@@ -12,6 +12,7 @@ from supervisor.storage.database import Database
 from supervisor.storage.postgres_transaction import load_statements, translate
 from supervisor.storage.sqlite import SqliteDatabase
 from tests.contract.driven_store import DrivenStore
+from tests.contract.retained_life import RetainedLife
 from tests.contract.site import Site
 from tests.databases import KINDS, Kind, RawConnection, store_url
 from tests.unit.governance.recorded_life import RecordedLife, live_a_day
@@ -101,6 +102,22 @@ async def day(life: RecordedLife) -> RecordedLife:
     """A life with a day in it, whose store is sound."""
     await live_a_day(life)
     return life
+
+
+@pytest.fixture
+def aged(
+    life: RecordedLife, database: Database, raw: RawConnection, tmp_path: Path
+) -> RetainedLife:
+    return RetainedLife(life, database, raw, tmp_path / "exports")
+
+
+@pytest.fixture
+async def old(aged: RetainedLife) -> RetainedLife:
+    """A store with six days of work, the first of them with all that can happen."""
+    await live_a_day(aged.life)
+    await aged.days(5)
+    assert (await aged.life.audit()).is_clean
+    return aged
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[alerts.channel.NAME]`": alert_sections.ChannelSection,
     "`[[alerts.rate]]`": alert_sections.RateSection,
     "`[drills]`": sections.DrillsSection,
+    "`[retention]`": sections.RetentionSection,
     "`[providers.NAME]`": sections.ProviderSection,
     "`price`": sections.PriceTable,
     "`[worker.NAME]`": sections.WorkerSection,

@@ -1,9 +1,10 @@
--- Every event in the order of its commit.
+-- Every event in the order of its commit; those that are in an export and on their way out are no
+-- more of this store.
 -- name: events
 SELECT position, session_id, seq, at, kind, actor, correlation_id, command_id, state_bearing,
     payload, hash
 FROM events
-WHERE position > :after
+WHERE position > :after AND session_id NOT IN (SELECT session_id FROM retiring)
 ORDER BY position
 
 -- name: next_event
@@ -15,6 +16,7 @@ SELECT last_seq, last_hash, counters, summary FROM sessions WHERE id = :id
 -- name: sessions_without_events
 SELECT id AS key FROM sessions
 WHERE NOT EXISTS (SELECT 1 FROM events WHERE events.session_id = sessions.id)
+    AND id NOT IN (SELECT session_id FROM retiring)
 ORDER BY id
 
 -- name: accounts
@@ -31,10 +33,12 @@ FROM holds
 WHERE id = :id
 
 -- name: count_holds
-SELECT count(*) AS number FROM holds
+SELECT count(*) AS number FROM holds WHERE session_id NOT IN (SELECT session_id FROM retiring)
 
 -- name: holds_by_session
-SELECT id, session_id FROM holds ORDER BY session_id, id
+SELECT id, session_id FROM holds
+WHERE session_id NOT IN (SELECT session_id FROM retiring)
+ORDER BY session_id, id
 
 -- name: payloads_of_session
 SELECT payload FROM events WHERE session_id = :session_id AND kind = :kind ORDER BY seq

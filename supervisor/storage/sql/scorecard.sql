@@ -29,6 +29,9 @@ WHERE worker = :worker OR (:worker IS NULL AND worker <> :system)
 ORDER BY opened_at DESC, id DESC
 LIMIT :rows_max
 
+-- name: older_session
+SELECT id AS key FROM sessions WHERE opened_at < :at LIMIT 1
+
 -- name: session_before
 SELECT id, worker, window_end, opened_at, closed_at FROM sessions
 WHERE worker = :worker AND opened_at < :opened_at

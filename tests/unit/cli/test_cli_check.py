@@ -19,13 +19,15 @@ def test_sound_installation_exits_0_and_says_what_was_checked(site: Site) -> Non
 
 def test_the_values_of_a_horizon_are_shown(site: Site) -> None:
     site.edit_config("[spend]", '[session]\nhorizon = "week"\nmax_actions = 9\n[spend]')
-    site.edit_config("every_s = 60.0\nmodel", "model")
+    site.edit_config("every_s = 60.0\nmodel", 'window = "2h"\ncheckpoint_every = 2\nmodel')
     answer = json.loads(site.call("check", "--json").out)
     told = {(one["what"], one["name"]): one["found"] for one in answer["checked"]}
     assert told["session", "horizon week"] == (
         "window daily, at most 150.00 USD and 9 actions in each, a checkpoint every 24 ticks"
     )
-    assert told["worker", "digest"] == "site_agent:run, every 3600 s"
+    assert told["worker", "digest"] == (
+        "site_agent:run, every 3600 s, window 2h, a checkpoint every 2 ticks"
+    )
     assert told["worker", "triage"] == "site_agent:run, every 60 s"
 
 

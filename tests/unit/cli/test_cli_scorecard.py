@@ -51,7 +51,15 @@ def test_sessions_have_a_line_each_and_that_there_are_more_is_said(site: Site) -
     assert "digest@" in every.out
     assert "system@" not in every.out
     some = site.call("scorecard", "--by", "session", "--last", "2")
-    assert "these are the newest 2; --last N shows more" in some.err
+    assert "the newest 2; --last N shows more" in some.out
+
+
+def test_that_there_are_older_days_is_said(site: Site) -> None:
+    site.live(three_days)
+    assert "the newest 2; --last N shows more" in site.call("scorecard", "--last", "2").out
+    assert json.loads(site.call("scorecard", "--last", "2", "--json").out)["is_complete"] is False
+    assert "shows more" not in site.call("scorecard", "--last", "4").out
+    assert "the newest 1; --last N" in site.call("value", "--by", "day", "--last", "1").out
 
 
 def test_a_horizon_is_what_was_asked_for(lived: Site) -> None:

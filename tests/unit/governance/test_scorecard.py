@@ -200,6 +200,20 @@ async def test_a_trend_is_there_also_where_only_the_newest_day_is_asked_for(
 # --- limits and damage
 
 
+async def test_what_happened_under_a_clock_that_was_ahead_is_said(life: RecordedLife) -> None:
+    await life.start("digest")
+    life.clock.step_wall(3 * DAY_S)
+    await life.tick("digest", 1_000)
+    life.clock.step_wall(-3 * DAY_S)
+    found = await scorecards(life)
+    told = list(await recomputed(life))
+    assert found.events_ahead > 5
+    assert sum(card.events for card in found.windows) + found.events_ahead == len(told)
+    life.clock.step_wall(3 * DAY_S)
+    found = await scorecards(life)
+    assert (found.events_ahead, sum(card.events for card in found.windows)) == (0, len(told))
+
+
 async def test_that_there_are_older_sessions_is_said(day: RecordedLife) -> None:
     count = len((await scorecards(day, "session")).windows)
     assert (await scorecards(day, "session", last=count)).is_complete
