@@ -57,9 +57,10 @@ def audit(tx: Transaction, *, is_export: bool = False) -> AuditReport:
     each session; its window, status, counters and seal; that the session before it is there; each
     account's balance, limit and overrun; each hold; that each tick ended once, where it began;
     each proposal, ticket and session grant; each job, its payload and claim, and how many there
-    are; each kill latch, breaker and operator's command; the ledger's clock; that what stays of pruned windows is what was sealed. Damage is a finding, and
-    the reading goes on. Memory is bounded by the accounts, by what is open, and by the proposals;
-    run it in one read, so that all is of one moment. What it can't see: docs/audit.md.
+    are; each kill latch, breaker and operator's command; the ledger's clock; that what stays of
+    pruned windows is what was sealed. Damage is a finding, and the reading goes on. Memory is
+    bounded by the accounts, by what is open, and by the proposals; run it in one read, so that all
+    is of one moment. What it can't see: docs/audit.md.
 
     `is_export` says that the store is filled from an export: it has no exports of its own.
 
