@@ -1,4 +1,4 @@
-"""The duties that come round: recovery, stuck ticks, the sweep, drills, alerts, and more."""
+"""The duties that come round: recovery, sweeps, drills, alerts, retention, report, queues."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
+from supervisor.worker.morning_report import MorningReport
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
 from supervisor.worker.workforce import Workforce
@@ -86,6 +87,7 @@ class Upkeep:
             ),
             chance=kernel.chance,
         )
+        self._report = MorningReport(kernel, loaded, lambda: build_settings(loaded()).terms)
 
     def children(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """Return what is to run from the first recovery until the end, by name."""
@@ -98,6 +100,7 @@ class Upkeep:
             "retention": self._retention.run,
             "alerts": self.alerts.run,
             "jobs": self.job_watch.run,
+            "report": self._report.run,
         }
 
     def wake(self) -> None:

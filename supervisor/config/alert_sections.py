@@ -30,6 +30,12 @@ class RateSection(Section, frozen=True, kw_only=True):
     at_least: Positive = 10
 
 
+class ReportSection(Section, frozen=True, kw_only=True):
+    """[report]: when the morning report is written, a cron expression in [supervisor] timezone."""
+
+    at: str = ""
+
+
 class AlertsSection(Section, frozen=True, kw_only=True):
     """[alerts]: spans in seconds; quiet hours are of [supervisor] timezone."""
 

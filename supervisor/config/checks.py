@@ -60,6 +60,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
         check_governed_models(config.models, config, check.fail)
     check.drills(config)
     check_policy(config.policy, config.worker, check.fail)
+    check.report(config.report.at)
     check_alerts(config.alerts, environment, check.fail, check.url)
     for name, provider in config.providers.items():
         check.provider(f"providers.{name}", name, provider)
@@ -113,6 +114,10 @@ class _Checker:
             rule(value)
         except ValueError as error:
             raise self._fail(key, value, str(error), fix) from error
+
+    def report(self, at: str) -> None:
+        if at:
+            self._try("report.at", at, _cron, "see crontab(5) for its five fields")
 
     def ping(self, url: str) -> None:
         if url:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from supervisor.config.alert_sections import AlertsSection
+from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
@@ -218,3 +218,4 @@ class Config(_Section, frozen=True, kw_only=True):
     value: ValueSection = ValueSection()
     jobs: JobsSection = JobsSection()
     alerts: AlertsSection = AlertsSection()
+    report: ReportSection = ReportSection()

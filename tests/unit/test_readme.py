@@ -44,6 +44,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[http]`": sections.HttpSection,
     "`[log]`": sections.LogSection,
     "`[alerts]`": alert_sections.AlertsSection,
+    "`[report]`": alert_sections.ReportSection,
     "`[alerts.channel.NAME]`": alert_sections.ChannelSection,
     "`[[alerts.rate]]`": alert_sections.RateSection,
     "`[drills]`": sections.DrillsSection,
