@@ -63,7 +63,7 @@ async def governed(
     """Open the store at `url` with these workers registered, listened to as in the daemon."""
     loaded = load(write_config(folder, [], log_level="warning"))
     loaded.state_dir.mkdir(exist_ok=True)
-    log = open_log(loaded.config.log, state_dir=loaded.state_dir, secrets=[])
+    log = open_log(loaded.config.log, state_dir=loaded.state_dir)
     now_us = to_us(clock.now())
     database = await open_database(url, state_dir=loaded.state_dir, now_us=now_us)
     vitals = Vitals(dict.fromkeys(names, 120.0), clock)

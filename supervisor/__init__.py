@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from supervisor.errors import (
+        AccessDenied,
         ActionDenied,
         ApprovalRequired,
         BreakerOpen,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessDenied",
     "ActionDenied",
     "ApprovalRequired",
     "BreakerOpen",

@@ -178,6 +178,8 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         value=_value(config, section),
         http=build_http_rules(name, section.http),
         checks=build_checks(loaded, name),
+        secrets={variable: loaded.secret(variable) or "" for variable in section.secrets},
+        memory_max_bytes=section.memory_max_bytes,
         queue=section.queue or "",
     )
 

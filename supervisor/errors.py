@@ -302,6 +302,12 @@ class RequestRefused(Refusal):
         self.reason = reason
 
 
+class AccessDenied(Refusal):
+    """A worker asked for what is another's or was not granted to it: memory, or a secret."""
+
+    code = "access_denied"
+
+
 class ApprovalRequired(Refusal):
     """An action may not be executed yet: a person has to decide, or guidance was given instead."""
 

@@ -64,6 +64,7 @@ _LEVELS: dict[str, int] = {
     "guardrail_tool": logging.WARNING,
     "guardrail_output": logging.ERROR,
     "output_published": logging.DEBUG,
+    "memory_changed": logging.DEBUG,
 }
 #: What of a payload is a moment, what is always money, and what is in its account's unit; as in
 #: cli/event_pages.py.

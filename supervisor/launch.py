@@ -110,9 +110,7 @@ async def _opened(
     loaded: Loaded, open_store: OpenStore
 ) -> AsyncIterator[tuple[Database, FilteringBoundLogger]]:
     """Open the log and the store, and close the store."""
-    log = open_log(
-        loaded.config.log, state_dir=loaded.state_dir, secrets=list(loaded.secrets.values())
-    )
+    log = open_log(loaded.config.log, state_dir=loaded.state_dir)
     now_us = to_us(SystemClock().now())
     url = loaded.config.supervisor.database
     database = await open_store(url, state_dir=loaded.state_dir, now_us=now_us)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
@@ -14,11 +14,10 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from supervisor.config import LogSection
+from supervisor.redaction import REDACTION
 
 LOG_NAME = "supervisor.jsonl"
 _MB = 1_000_000
-_REDACTED = "[redacted]"
-_SECRET_CHARS_MIN = 6
 _FIRST = ("ts", "level", "event")
 
 
@@ -81,36 +80,25 @@ def _text(rendered: str | bytes) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-class _Redact:
-    """Replaces the values of the configured secrets wherever they stand in a line."""
+def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Clean whatever stands in a line, whatever it is: all of it becomes text in the end."""
+    return {REDACTION.text(key): _clean(value) for key, value in event.items()}
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        self._secrets = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
 
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        if not self._secrets:
-            return event
-        return {self._text(key): self._clean(value) for key, value in event.items()}
-
-    def _clean(self, value: object) -> object:
-        match value:
-            case None | bool() | int() | float():
-                return value
-            case Mapping():
-                return {self._text(str(key)): self._clean(inner) for key, inner in value.items()}
-            case list() | tuple() | set() | frozenset():
-                return [self._clean(inner) for inner in value]
-            case _:
-                return self._text(str(value))
-
-    def _text(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _REDACTED)
-        return text
+def _clean(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {REDACTION.text(str(key)): _clean(inner) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_clean(inner) for inner in value]
+        case _:
+            return REDACTION.text(str(value))
 
 
 def open_log(
-    section: LogSection, *, state_dir: Path, secrets: Sequence[str], console: TextIO | None = None
+    section: LogSection, *, state_dir: Path, console: TextIO | None = None
 ) -> FilteringBoundLogger:
     """Return the daemon's logger.
 
@@ -132,7 +120,7 @@ def open_log(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.format_exc_info,
-            _Redact(secrets),
+            _redact,
             _Render(is_terminal=shown_on is not None and shown_on.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(

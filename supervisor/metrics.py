@@ -14,6 +14,7 @@ from supervisor.events import hands_kinds, kinds, upkeep_kinds
 from supervisor.events.log import Recorded
 from supervisor.governance.breakers import BreakerState
 from supervisor.money import to_usd
+from supervisor.redaction import REDACTION
 
 _TICK_BUCKETS_S = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
 _CALL_BUCKETS_S = (0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120)
@@ -228,4 +229,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return every series in Prometheus' text form."""
-        return generate_latest(self.registry)
+        return REDACTION.text(generate_latest(self.registry).decode()).encode()

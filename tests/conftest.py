@@ -10,10 +10,18 @@ from pathlib import Path
 import pytest
 
 from supervisor.clock import VirtualClock, to_us
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database
 from supervisor.storage.open import open_database
 
 START = datetime(2026, 6, 1, 10, 30, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> Iterator[None]:
+    """What one test makes secret would be redacted in the others: they share a process."""
+    yield
+    REDACTION.forget_all()
 
 
 @pytest.fixture

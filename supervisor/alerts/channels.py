@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from supervisor.alerts.record import Message
+from supervisor.redaction import REDACTION
 
 if TYPE_CHECKING:
     import httpx
@@ -64,11 +65,10 @@ class Webhook:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=_TIMEOUT_S)
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.id}
+        content = REDACTION.text(msgspec.json.encode(message).decode())
         try:
             with anyio.fail_after(_TIMEOUT_S):
-                answer = await self._client.post(
-                    self._url, content=msgspec.json.encode(message), headers=headers
-                )
+                answer = await self._client.post(self._url, content=content, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
             raise NotDelivered(f"{type(error).__name__}: no answer") from error
         if not answer.is_success:
@@ -118,7 +118,7 @@ class AppriseService:
         return bool(
             service.notify(
                 title=title_of(message),
-                body=text_of_message(message),
+                body=REDACTION.text(text_of_message(message)),
                 notify_type=apprise.NotifyType(notify_type),
             )
         )

@@ -169,7 +169,7 @@ def raise_fact(tx: Transaction, fact: Fact, terms: Terms, origin: Origin) -> Non
     until_at = account.resets_at if account else None
     lasts = fact.said is Said.WHILE_IT_LASTS and (account is None or until_at is not None)
     alert = Alert(
-        id=f"a-{hashlib.sha256(f'{key} {now}'.encode()).hexdigest()[:16]}",
+        id=_free_id(tx, f"{key} {now}"),
         key=key,
         severity=fact.severity,
         title=fact.title[:_TEXT_MAX],
@@ -195,6 +195,17 @@ def raise_fact(tx: Transaction, fact: Fact, terms: Terms, origin: Origin) -> Non
                 alert=alert.id, key=key, severity=alert.severity, title=alert.title
             )
         )
+
+
+def _free_id(tx: Transaction, name: str) -> str:
+    """Return an id that no alert has: a fact may be over and come again within one look."""
+    number = 0
+    while True:
+        named = name if not number else f"{name} {number}"
+        alert_id = f"a-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
+        if tx.row("alerts.one", Alert, id=alert_id) is None:
+            return alert_id
+        number += 1
 
 
 def _dated(fact: Fact, origin: Origin, timezone: ZoneInfo) -> str:

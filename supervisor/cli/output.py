@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from supervisor.errors import SupervisorError
+from supervisor.redaction import REDACTION
 
 WIDTH = 100
 _GAP = "  "
@@ -25,9 +26,9 @@ def print_error(error: SupervisorError, *, is_json: bool) -> None:
     if is_json:
         message = f"{error.subject}: {error.what}"
         told = {"error": {"code": error.code, "message": message, "fix": error.fix}}
-        print(msgspec.json.encode(told).decode(), file=sys.stderr)
+        print(REDACTION.text(msgspec.json.encode(told).decode()), file=sys.stderr)
     else:
-        print(plain(f"error[{error.code}]: {error}"), file=sys.stderr)
+        print(plain(REDACTION.text(f"error[{error.code}]: {error}")), file=sys.stderr)
 
 
 def print_warning(text: str) -> None:

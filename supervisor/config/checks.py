@@ -18,7 +18,7 @@ from supervisor.config.budget_checks import (
     check_model,
     check_token_budgets,
 )
-from supervisor.config.hands_checks import check_http, check_output
+from supervisor.config.hands_checks import check_http, check_output, check_secrets
 from supervisor.config.policy_checks import check_policy
 from supervisor.config.sections import (
     Config,
@@ -67,6 +67,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     for name, worker in config.worker.items():
         check.worker(f"worker.{name}", name, worker, config)
         check.key(f"worker.{name}.model", worker, config, environment)
+        check_secrets(f"worker.{name}.secrets", worker.secrets, environment, check.fail)
 
 
 class _Checker:

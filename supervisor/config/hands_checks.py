@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from supervisor.config.explain import did_you_mean
 from supervisor.config.sections import WorkerHttpSection, WorkerOutputSection
 from supervisor.errors import ConfigError
 from supervisor.host_rules import parse_host_rule, parse_network
+from supervisor.redaction import SECRET_CHARS_MIN
 
 Fail = Callable[[str, object, str, str], ConfigError]
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 #: The same as governance/validators.py has; behind each the key without which it asks nothing.
@@ -58,6 +60,27 @@ def check_http(key: str, section: WorkerHttpSection, fail: Fail) -> None:
     if section.private and not section.allow:
         fix = 'add allow = ["HOST"]: without it no host may be reached'
         raise fail(f"{key}.private", section.private, "opens nothing", fix)
+
+
+def check_secrets(
+    key: str, names: tuple[str, ...], environment: Mapping[str, str], fail: Fail
+) -> None:
+    """Check the secrets that a worker is given.
+
+    Raises:
+        ConfigError: with the key's path, its value, and the cure; the secret itself is not shown.
+    """
+    for number, name in enumerate(names):
+        where = f"{key}[{number}]"
+        if not _VARIABLE.fullmatch(name):
+            fix = 'name an environment variable, such as "GITHUB_TOKEN", and not its value'
+            raise fail(where, name, "is no variable's name", fix)
+        value = environment.get(name)
+        if not value:
+            raise fail(where, name, f"and ${name} is not set", f"set ${name} in the environment")
+        if len(value) < SECRET_CHARS_MIN:
+            what = f"has a value too short to be redacted, of less than {SECRET_CHARS_MIN}"
+            raise fail(where, name, what, "use a longer secret")
 
 
 def check_output(key: str, section: WorkerOutputSection, fail: Fail) -> None:

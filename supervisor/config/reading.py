@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from pathlib import Path
@@ -18,6 +19,11 @@ from supervisor.config.horizons import with_horizon
 from supervisor.config.policy_sections import ActionSection, EvaluatorSection
 from supervisor.config.sections import Config, ProviderSection, WorkerSection
 from supervisor.errors import ConfigError
+from supervisor.redaction import REDACTION
+
+_PLACEHOLDER = "(not asked for)"
+# Of a database's URL, up to its last @; see config/checks.py.
+_PASSWORD = re.compile(r"(?:://[^/:@]*:|password=)([^&]*?)(?:@(?!.*@)|&|$)")
 
 Environment: TypeAlias = Mapping[str, str]
 S = TypeVar("S", bound=msgspec.Struct)
@@ -77,8 +83,12 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
         config.http.token_env,
         *(provider.api_key_env for provider in config.providers.values()),
         *(channel.url_env for channel in config.alerts.channel.values()),
+        *(name for worker in config.worker.values() for name in worker.secrets),
     ]
     secrets = {name: environment[name] for name in names if name and environment.get(name)}
+    # Whoever reads a secret makes it known, so that nothing that this process writes holds it.
+    REDACTION.learn(value for value in secrets.values() if value != _PLACEHOLDER)
+    REDACTION.learn(_PASSWORD.findall(config.supervisor.database))
     return Loaded(config=config, path=path, secrets=secrets)
 
 
@@ -149,7 +159,7 @@ class NothingMissing(Mapping[str, str]):
     """
 
     def __getitem__(self, name: str) -> str:
-        return os.environ.get(name) or "(not asked for)"
+        return os.environ.get(name) or _PLACEHOLDER
 
     def __iter__(self) -> Iterator[str]:
         return iter(os.environ)

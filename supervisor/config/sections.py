@@ -178,6 +178,8 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     rate_usd_per_hour: HourlyUsd | None = None
     identity: IdentitySection = IdentitySection()
     options: Mapping[str, object] = {}
+    secrets: tuple[str, ...] = ()
+    memory_max_bytes: Positive = 10_000_000
     http: WorkerHttpSection = WorkerHttpSection()
     output: WorkerOutputSection = WorkerOutputSection()
 

@@ -68,3 +68,13 @@ class OutputPublished(Event, frozen=True, kw_only=True):
     output: str
     fingerprint: str
     key: str = ""
+
+
+class MemoryChanged(Event, frozen=True, kw_only=True):
+    """A worker remembered a value, or forgot it, which has 0 bytes and no hash (SHA-256)."""
+
+    kind = "memory_changed"
+    worker: str
+    key: str
+    value_bytes: int
+    value_sha256: str

@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.events.counters import Counters
 from supervisor.events.kinds import KINDS, Event
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 from supervisor.storage.memory import Keep, Later
 
@@ -173,11 +174,12 @@ class Journal:
             seq,
             to_us(origin.at),
             event.kind,
-            origin.actor,
-            origin.correlation_id,
-            origin.command_id,
+            # Redacted before the hash is taken, which is of what is kept.
+            REDACTION.text(origin.actor),
+            REDACTION.text(origin.correlation_id),
+            REDACTION.text(origin.command_id),
             event.state_bearing,
-            _ENCODER.encode(event).decode(),
+            REDACTION.payload(event, _ENCODER.encode(event).decode()),
         )
         digest = _chain(head.last_hash, columns)
         self._tx.later(_APPEND, *columns, digest)

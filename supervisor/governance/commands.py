@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.errors import CommandConflict
 from supervisor.events.log import Origin
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -41,7 +42,8 @@ def once(
     """
     command_id = origin.command_id
     assert command_id, f"{operation} needs a command id"
-    encoded = msgspec.json.encode(content, order="sorted")
+    # Cleaned as the store does it, so that its hash is of what is kept, and a repetition is seen.
+    encoded = REDACTION.text(msgspec.json.encode(content, order="sorted").decode()).encode()
     done = tx.row("governance.command", _Command, id=command_id)
     if done is not None:
         _check_same(done, operation, encoded)

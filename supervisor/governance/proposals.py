@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from supervisor.ledger.accounts import Amounts
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 
 #: The id of an execution's hold is this and its proposal's: one proposal, one hold, ever.
@@ -83,7 +84,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
     def encode(self) -> str:
         """Return it as JSON, the same for the same content."""
-        return msgspec.json.encode(self, order="sorted").decode()
+        return REDACTION.text(msgspec.json.encode(self, order="sorted").decode())
 
 
 class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):

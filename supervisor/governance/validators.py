@@ -13,6 +13,7 @@ import msgspec
 from supervisor.clock import iso
 from supervisor.errors import OutputRejected, storable, text_of
 from supervisor.governance.outputs import Output, Remembered
+from supervisor.redaction import REDACTION
 
 _SHOWN_MAX = 60
 _WHY_MAX = 400
@@ -82,7 +83,7 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             except Exception as error:  # noqa: BLE001 - somebody else's code: its failure is a no
                 found = f"the check failed: {type(error).__name__}: {text_of(error)}"
             if found:
-                raise OutputRejected(check=name, what=storable(found)[:_WHY_MAX])
+                raise OutputRejected(check=name, what=REDACTION.text(storable(found))[:_WHY_MAX])
 
     async def _ask(self, name: str, unit: Unit) -> str | None:
         own = self.own.get(name)
@@ -168,5 +169,5 @@ def off_schema(unit: Unit, validate: Callable[[object], object]) -> str | None:
 
 
 def _shown(output: Output) -> str:
-    start = " ".join(output.text.split())[:_SHOWN_MAX]
+    start = " ".join(REDACTION.text(output.text).split())[:_SHOWN_MAX]
     return f"{output.key}: {start!r}" if output.key else repr(start)

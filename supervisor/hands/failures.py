@@ -6,7 +6,9 @@ import httpcore
 
 from supervisor.errors import HttpFailed
 from supervisor.hands.rules import HttpRules
+from supervisor.redaction import REDACTION
 
+_WHAT_MAX = 300
 _FIXES = {
     "timeout": "try again later, or raise the span",
     "too_large": "ask for less, or raise the bound",
@@ -22,7 +24,7 @@ def failed(url: str, reason: str, what: str, *, retry_after_s: float | None = No
     return HttpFailed(
         subject=f"request {url}",
         reason=reason,
-        what=what[:300],
+        what=REDACTION.text(what)[:_WHAT_MAX],
         fix=_FIXES[reason],
         retry_after_s=retry_after_s,
     )

@@ -13,6 +13,7 @@ from supervisor.events import hands_kinds, kinds
 from supervisor.events.event import Event
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.gates import first_refusal, look
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database, Transaction
 
 _TARGET_MAX = 300
@@ -108,8 +109,8 @@ class ToolRecords:
         event = hands_kinds.GuardrailTool(
             worker=self.tick.worker,
             tool=tool,
-            target=storable(target)[:_TARGET_MAX],
+            target=REDACTION.text(storable(target))[:_TARGET_MAX],
             code=refusal.code,
-            why=storable(str(refusal))[:_WHY_MAX],
+            why=REDACTION.text(storable(str(refusal)))[:_WHY_MAX],
         )
         self.end(self.next_id("g"), event)

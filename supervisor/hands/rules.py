@@ -14,6 +14,7 @@ from supervisor.host_rules import (
     may_connect,
     parse_network,
 )
+from supervisor.redaction import REDACTION
 
 
 class HttpRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,8 @@ def target_of(rules: HttpRules, *, scheme: str, host: str, port: int | None, pat
     Raises:
         RequestRefused: the scheme, the host or the address is none that the rules let through.
     """
-    shown = f"{scheme}://{host}{'' if port is None else f':{port}'}{path}"[:_URL_MAX]
+    whole = f"{scheme}://{host}{'' if port is None else f':{port}'}{path}"
+    shown = REDACTION.text(whole)[:_URL_MAX]
     if scheme not in DEFAULT_PORTS:
         raise RequestRefused(
             subject=f"request {shown}",

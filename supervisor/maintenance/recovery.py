@@ -185,7 +185,7 @@ def _close_unowned(
     ]
     for session in unowned:
         close_session(tx, session, Origin(at=now, actor="recovery"))
-    return len(unowned), page[-1].id if len(page) == _PAGE_ROWS else None
+    return len(unowned), page[-1].worker if len(page) == _PAGE_ROWS else None
 
 
 def _waits_for_a_person(session: Session, latches: Sequence[Latch]) -> bool:

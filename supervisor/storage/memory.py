@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
 
@@ -166,7 +167,7 @@ class RememberingTransaction:
             waiting = self._changed.setdefault(keep.save, [])
             waiting.extend(keep.values_of(kept[key]) for key in keys)
         for later, rows in (*self._new.items(), *self._changed.items()):
-            changed = self._run_many(later, rows)
+            changed = self._run_many(later, [REDACTION.row(later.columns, row) for row in rows])
             if changed != len(rows):
                 raise RuntimeError(f"{later.statement} changed {changed} of {len(rows)} rows")
         for waiting_rows in (self._new, self._changed, self._touched):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import psycopg
 
+from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
 from supervisor.storage.group_commit import parse
@@ -70,7 +71,7 @@ class PostgresTransaction(RememberingTransaction):
         # A cursor in the server, of its own: other statements run while this one is read.
         with self._connection.cursor(f"stream_{next(_stream_numbers)}") as cursor:
             cursor.itersize = _PAGE_ROWS
-            cursor.execute(text, without_nul(values))
+            cursor.execute(text, without_nul(REDACTION.values(values)))
             columns = _columns(statement, cursor)
             for found in cursor:
                 yield parse(columns, with_nul(found), into)
@@ -85,7 +86,7 @@ class PostgresTransaction(RememberingTransaction):
     ) -> psycopg.Cursor[tuple[Value, ...]]:
         text = self._named[statement]
         self._before(text)
-        return self._cursor.execute(text, without_nul(values), prepare=True)
+        return self._cursor.execute(text, without_nul(REDACTION.values(values)), prepare=True)
 
     def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
         named = [without_nul(dict(zip(later.columns, row, strict=True))) for row in rows]

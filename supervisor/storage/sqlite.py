@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
 from supervisor.storage.group_commit import (
@@ -51,7 +52,7 @@ class SqliteTransaction(RememberingTransaction):
     def run(self, statement: str, /, **values: Value) -> int:
         text = self._named[statement]
         self._before(text)
-        return self._connection.execute(text, values).rowcount
+        return self._connection.execute(text, REDACTION.values(values)).rowcount
 
     def rows(self, statement: str, into: type[RowT], /, **values: Value) -> list[RowT]:
         return list(self.each(statement, into, **values))
@@ -59,7 +60,7 @@ class SqliteTransaction(RememberingTransaction):
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
         text = self._named[statement]
         self._before(text)
-        cursor = self._connection.execute(text, values)
+        cursor = self._connection.execute(text, REDACTION.values(values))
         found = cursor.fetchone()
         cursor.close()
         return None if found is None else parse(_columns(text, cursor), found, into)
@@ -67,7 +68,7 @@ class SqliteTransaction(RememberingTransaction):
     def each(self, statement: str, into: type[RowT], /, **values: Value) -> Iterator[RowT]:
         text = self._named[statement]
         self._before(text)
-        cursor = self._connection.execute(text, values)
+        cursor = self._connection.execute(text, REDACTION.values(values))
         for found in cursor:
             yield parse(_columns(text, cursor), found, into)
 

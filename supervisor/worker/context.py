@@ -32,8 +32,10 @@ from supervisor.worker.calls import Calls
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.handed_over import HandedOver, Send
 from supervisor.worker.jobs import CurrentJob, JobAccess
+from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.secrets import Secrets
 from supervisor.worker.state import DurableState
 
 if TYPE_CHECKING:
@@ -143,11 +145,29 @@ class Context:
     @cached_property
     def files(self) -> WorkerFiles:
         """The worker's own directory."""
-        return WorkerFiles(self._kernel.state_dir / "workers" / self.name)
+        folder = self._kernel.state_dir / "workers" / self.name
+        return WorkerFiles(
+            folder, on_refused=lambda name, no: self._records.refused("files", name, no)
+        )
 
     @cached_property
     def _reports(self) -> Reports:
         return Reports(self._kernel.state_dir / "reports", self.name)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What the worker remembers: `get`, `set`, `delete` and `keys`, durable at once."""
+        return Memory(
+            self._records,
+            database=self._kernel.database,
+            now=self._kernel.clock.now,
+            bytes_max=self._plan.memory_max_bytes,
+        )
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The secrets that [worker.NAME] grants: `ctx.secrets["NAME"]`."""
+        return Secrets(self._plan.secrets, self._records)
 
     @cached_property
     def budgets(self) -> TokenBudgetTracker:

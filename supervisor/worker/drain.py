@@ -27,6 +27,7 @@ from supervisor.governance.worth import worth
 from supervisor.jobs.endings import End, JobEnd
 from supervisor.jobs.queue import Candidate
 from supervisor.outcome import KEEPING_OUTCOMES, Outcome
+from supervisor.redaction import REDACTION
 from supervisor.worker.calls import Calls
 from supervisor.worker.context import Context
 from supervisor.worker.handed_over import HandedOver
@@ -210,7 +211,7 @@ class Drain:
         return FinishedJob(end=end, state=verdict.state, jobs=requests)
 
     def _job_end(self, job: CurrentJob, verdict: Verdict) -> JobEnd:
-        why = storable(verdict.why)[:_WHY_MAX] or f"the worker returned {verdict.outcome}"
+        why = REDACTION.text(storable(verdict.why))[:_WHY_MAX] or f"the worker returned {verdict.outcome}"
         match verdict.outcome:
             case Outcome.OK | Outcome.NOOP:
                 return JobEnd(id=job.id, end=End.DONE)
@@ -270,7 +271,7 @@ class Drain:
             duration_s=round(self._kernel.clock.monotonic() - self._began_s, 6),
             checkpoint_every=self._plan.checkpoint_every,
             code=verdict.code,
-            why=storable(verdict.why)[:_WHY_MAX],
+            why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
             handoff_note=self._handoff_note,
             value=self._value,
             published=tuple(self._published),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from supervisor.errors import InputRefused
+from supervisor.redaction import REDACTION
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,149}")
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
@@ -38,11 +39,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _untold(_name: str, _refused: InputRefused) -> None:
+    return
+
+
 class WorkerFiles:
     """The worker's own directory: plain file names only, so that nothing leads out of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, on_refused: Callable[[str, InputRefused], None] = _untold
+    ) -> None:
         self._folder = folder
+        self._on_refused = on_refused
 
     def path(self, name: str) -> Path:
         """Return where the file `name` is or would be.
@@ -50,7 +58,11 @@ class WorkerFiles:
         Raises:
             InputRefused: the name is not a plain file name.
         """
-        return self._folder / _plain(name)
+        try:
+            return self._folder / _plain(name)
+        except InputRefused as refused:
+            self._on_refused(name, refused)
+            raise
 
     def read_text(self, name: str) -> str | None:
         """Return the file's text, None if there is no such file."""
@@ -93,7 +105,7 @@ class Reports:
 
     def render(self, title: str, markdown: str) -> str:
         """Return the file's text."""
-        return f"# {_one_line(title)}\n\n{markdown.strip()}\n"
+        return REDACTION.text(f"# {_one_line(title)}\n\n{markdown.strip()}\n")
 
 
 def _plain(name: str) -> str:

@@ -24,6 +24,7 @@ from supervisor.governance.outputs import (
 from supervisor.governance.validators import Checks, Unit
 from supervisor.hands.records import ToolRecords
 from supervisor.outcome import Outcome
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database, Transaction
 from supervisor.worker.files import Reports, replace_file
 
@@ -207,7 +208,8 @@ class HandedOver:
                 msgspec.json.encode({"key": o.key, "at": o.at, "content": o.content}).decode()
                 for o in items
             ]
-            replace_file(self._folder / _ITEMS, "\n".join(lines) + "\n")
+            cleaned = [REDACTION.text(line) for line in lines]
+            replace_file(self._folder / _ITEMS, "\n".join(cleaned) + "\n")
         if self._staged:
             self._staged.clear()
             self._drop_old_drafts()

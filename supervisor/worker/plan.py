@@ -69,6 +69,8 @@ class WorkerPlan:
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
     checks: Checks = field(default_factory=Checks)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    memory_max_bytes: int = 10_000_000
     value: ValueRule = field(default_factory=ValueRule)
     queue: str = ""
 

@@ -24,6 +24,7 @@ from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
 from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
+from supervisor.redaction import REDACTION
 from supervisor.worker.context import Context
 from supervisor.worker.occurrences import Claim
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -228,7 +229,10 @@ def _expected(error: BaseException) -> SupervisorError | None:
 
 def _with_state(outcome: Outcome, ctx: Context) -> Verdict:
     try:
-        return Verdict(outcome=outcome, state=ctx.state.encode())
+        state = ctx.state.encode()
+        # Redacted here already: the next tick gets what is kept, not what was remembered of it.
+        kept = None if state is None else REDACTION.text(state)
+        return Verdict(outcome=outcome, state=kept)
     except (TypeError, ValueError) as error:
         why = f"ctx.state can't be kept: {error}"
         return Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
@@ -284,7 +288,8 @@ def ending_of(
         duration_s=round(kernel.clock.monotonic() - began_s, 6),
         checkpoint_every=plan.checkpoint_every,
         code=verdict.code,
-        why=storable(verdict.why)[:_WHY_MAX],
+        # Redacted before it is cut: half of a secret is not known as one.
+        why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
         state=verdict.state,
         published=tuple(ctx.outputs.published),
         remembered_max=ctx.outputs.remembered_max,

@@ -9,6 +9,7 @@ from supervisor.errors import StoreUnavailable, storable, text_of
 from supervisor.events import kinds
 from supervisor.events.log import Origin
 from supervisor.governance.rotation import system_journal
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 from supervisor.supervision import Child, Crash, Intensity, OnGivingUp, Supervision
 from supervisor.worker.loop import WorkerLoop
@@ -109,7 +110,8 @@ class Workforce:
     async def on_crash(self, crash: Crash) -> None:
         """Record a child's crash before it starts again."""
         error = crash.error.__cause__ if isinstance(crash.error, WorkerCrashed) else crash.error
-        text = storable(f"{type(error).__name__}: {text_of(error)}")[:_ERROR_MAX] if error else ""
+        said = f"{type(error).__name__}: {text_of(error)}" if error else ""
+        text = REDACTION.text(storable(said))[:_ERROR_MAX]
         self._kernel.log.error("crashed", child=crash.child, exc_info=error)
         kind, _, worker = crash.child.partition(":")
         if kind != _KIND:

@@ -27,6 +27,7 @@ from supervisor.governance.risk import Assessment, Risk
 from supervisor.governance.rollback import RollbackCommand, roll_back
 from supervisor.governance.rotation import open_session_of, pause_session
 from supervisor.governance.session_grants import Scope
+from supervisor.governance.token_budgets import Party, Usage, record_usage
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.gaps import Spent
@@ -53,7 +54,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
     others: Mapping[str, object]
     named: Mapping[str, str] = {}
-    #: What is no content: the command id itself, and which life sends it.
+    #: What is no content: the command id itself, which life sends it, of which kind its sender is.
     left_out: frozenset[str] = frozenset()
 
 
@@ -274,7 +275,7 @@ async def holding(bench: PolicyBench) -> Case:
         content=hold_request(bench, "w", await session_id(bench), ""),
         others=others,
         named={"amounts": "cost", "identity": "user"},
-        left_out=frozenset({"id", "boot_id"}),
+        left_out=frozenset({"id", "boot_id", "is_of_session"}),
     )
 
 
@@ -303,6 +304,27 @@ async def settling(bench: PolicyBench) -> Case:
     named = dict.fromkeys(others, "amounts")
     actual = Amounts(cost=5, tokens=5, actions=1)
     return Case(send=send, content=actual, others=others, named=named)
+
+
+async def reporting(bench: PolicyBench) -> Case:
+    await _live(bench, "w")
+    budgets = bench.kernel.policy.budgets
+
+    async def send(command_id: str, content: Content) -> object:
+        assert isinstance(content, Usage)
+        usage = msgspec.structs.replace(content, id=command_id)
+        origin = _origin(bench, command_id)
+        return await bench.store.write(record_usage, usage, budgets, UTC_ZONE, origin)
+
+    party = Party(worker="w", session_id=await session_id(bench))
+    others = {"party": Party(worker="v"), "input_tokens": 4, "output_tokens": 4, "cost": 6}
+    return Case(
+        send=send,
+        content=Usage(id="", party=party, input_tokens=5, output_tokens=5, cost=5),
+        others=others,
+        named={"party": "worker", "input_tokens": "in", "output_tokens": "out", "cost": "amounts"},
+        left_out=frozenset({"id"}),
+    )
 
 
 class End(msgspec.Struct, frozen=True):
@@ -340,5 +362,6 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "propose": proposing,
     "hold": holding,
     "settle": settling,
+    "record_usage": reporting,
     "forfeit": forfeiting,
 }

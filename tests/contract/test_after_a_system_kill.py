@@ -107,6 +107,8 @@ GIVEN: Mapping[str, str] = {
     "http": "hands/records.py:use_tool",
     "outputs": "hands/records.py:use_tool",
     "publish": "hands/records.py:use_tool",
+    # It looks, and it records what has happened.
+    "budgets": "",
     "state": "",
     "handoff": "",
     "handoff_note": "",

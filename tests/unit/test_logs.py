@@ -16,8 +16,9 @@ from structlog.typing import FilteringBoundLogger
 
 from supervisor.config import LogSection
 from supervisor.logs import LOG_NAME, open_log
+from supervisor.redaction import REDACTION
 
-CANARY = "sk-canary-0123456789"
+CANARY = "a-canary=0123456789"
 MB = 1_000_000
 
 Open = Callable[..., FilteringBoundLogger]
@@ -62,10 +63,10 @@ def open_in(tmp_path: Path) -> Iterator[Open]:
         console: io.StringIO | None = None,
         folder: Path = tmp_path,
     ) -> FilteringBoundLogger:
+        REDACTION.learn([CANARY, "abc"])
         log = open_log(
             section or LogSection(),
             state_dir=folder,
-            secrets=[CANARY, "abc"],
             console=console if console is not None else io.StringIO(),
         )
         opened.append(log)

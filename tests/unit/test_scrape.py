@@ -172,7 +172,7 @@ async def test_the_last_drill_that_was_passed_is_shown_and_0_where_none_was(
     show(metrics, await inline_store.read(read_gauges, BUDGETS, NOW))
     name = "supervisor_drill_last_pass_timestamp_seconds"
     shown = {drill: metrics.registry.get_sample_value(name, {"drill": drill}) for drill in Drill}
-    assert shown == {Drill.KILL: NOW.timestamp(), Drill.RESTORE: 0}
+    assert shown == {Drill.KILL: NOW.timestamp(), Drill.APPROVALS: 0, Drill.RESTORE: 0}
 
 
 async def test_tickets_that_wait_are_counted_and_aged(

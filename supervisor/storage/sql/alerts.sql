@@ -32,7 +32,8 @@ SELECT id, key, severity, title, what, done, command, count, reminders, raised_a
     until_at, remind_at, acknowledged_at, acknowledged_by, resolved_at, resolved_why
 FROM alerts
 WHERE key = :key
-ORDER BY raised_at DESC, id DESC
+-- Of those of one moment the one that is open comes last: at most one is.
+ORDER BY raised_at DESC, CASE WHEN resolved_at IS NULL THEN 0 ELSE 1 END, id DESC
 LIMIT 1
 
 -- name: open

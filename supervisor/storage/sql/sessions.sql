@@ -11,19 +11,20 @@ SELECT id, worker, window_start, window_end, execution_mode, status, why, opened
 FROM sessions
 WHERE worker = :worker AND status IN ('created', 'active', 'paused')
 
+-- By worker, as each has one at most: the index of the open ones has that order, and no others.
 -- name: open_ones
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
     received_note, handoff_note, last_seq, last_hash, counters, summary
 FROM sessions
 WHERE status IN ('created', 'active', 'paused')
-ORDER BY id
+ORDER BY worker
 
 -- name: open_page
 SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
     received_note, handoff_note, last_seq, last_hash, counters, summary
 FROM sessions
-WHERE status IN ('created', 'active', 'paused') AND id > :after
-ORDER BY id
+WHERE status IN ('created', 'active', 'paused') AND worker > :after
+ORDER BY worker
 LIMIT :rows_max
 
 -- How far each open session has come.

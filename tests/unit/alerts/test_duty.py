@@ -95,6 +95,18 @@ def world(recorded: RecordedLog) -> World:
     return World(recorded, ops=0.0)
 
 
+def test_a_fact_that_is_over_and_comes_again_at_once_is_another_alert(world: World) -> None:
+    async def story(world: World) -> None:
+        await world.happen(KILLED, RELEASED, KILLED, RELEASED, KILLED)
+        await anyio.sleep(MINUTE_S)
+        [still_open] = await world.database.read(open_alerts)
+        assert still_open.key == "kill:system"
+
+    world.live(story)
+    arrived = [f"{message.kind}" for message in world.channels["ops"].arrived]
+    assert sorted(arrived) == ["raised"] * 3 + ["resolved"] * 2
+
+
 def test_a_webhook_that_was_down_for_ten_minutes_gets_each_alert_once_after_it_is_back(
     recorded: RecordedLog,
 ) -> None:

@@ -79,6 +79,16 @@ BAD_VALUES = {
         "worker.a.output.checks[0] = 'my_agent:'",
         "my_agent:check_posts",
     ),
+    "a secret that is not set": (
+        'secrets = ["NO_SUCH_VARIABLE_ANYWHERE"]\n',
+        "worker.a.secrets[0] = 'NO_SUCH_VARIABLE_ANYWHERE'",
+        "set $NO_SUCH_VARIABLE_ANYWHERE",
+    ),
+    "a secret's value for its name": (
+        'secrets = ["ghp_x-y"]\n',
+        "worker.a.secrets[0] = 'ghp_x-y'",
+        "and not its value",
+    ),
     "no time at all": (
         "[worker.a.http]\ntotal_timeout_s = 0\n",
         "worker.a.http.total_timeout_s = 0",

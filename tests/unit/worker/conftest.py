@@ -93,6 +93,8 @@ class Bench:
         options: Mapping[str, object] | None = None,
         http: HttpRules | None = None,
         checks: Checks | None = None,
+        secrets: Mapping[str, str] | None = None,
+        memory_max_bytes: int = 10_000_000,
     ) -> WorkerPlan:
         """Return a registered worker that runs `function`."""
         await self.store.write(register_worker, name, "running")
@@ -107,6 +109,8 @@ class Bench:
             options=options or {},
             http=http or HttpRules(),
             checks=checks or Checks(),
+            secrets=secrets or {},
+            memory_max_bytes=memory_max_bytes,
         )
 
     async def events(self, *kinds: str) -> list[dict[str, object]]:
