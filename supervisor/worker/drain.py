@@ -211,7 +211,10 @@ class Drain:
         return FinishedJob(end=end, state=verdict.state, jobs=requests)
 
     def _job_end(self, job: CurrentJob, verdict: Verdict) -> JobEnd:
-        why = REDACTION.text(storable(verdict.why))[:_WHY_MAX] or f"the worker returned {verdict.outcome}"
+        why = (
+            REDACTION.text(storable(verdict.why))[:_WHY_MAX]
+            or f"the worker returned {verdict.outcome}"
+        )
         match verdict.outcome:
             case Outcome.OK | Outcome.NOOP:
                 return JobEnd(id=job.id, end=End.DONE)

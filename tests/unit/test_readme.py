@@ -80,7 +80,7 @@ REQUIREMENTS = [
     *(f"K{n}" for n in range(1, 7)),
     *(
         f"{part[0]}{n}"
-        for part in "A8 J6 R5 O10 P5 U6 X3 Q3".split()
+        for part in ["A8", "J6", "R5", "O10", "P5", "U6", "X3", "Q3"]
         for n in range(1, int(part[1:]) + 1)
     ),
 ]
