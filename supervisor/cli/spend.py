@@ -13,10 +13,12 @@ from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table
 from supervisor.cli.parser import Parser, whole_number
 from supervisor.cli.store import read_store
+from supervisor.cli.suggest import print_suggestion
 from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.errors import UsageError
 from supervisor.governance.spending import AccountStatus, read_accounts
+from supervisor.governance.suggesting import Suggestion, suggest
 from supervisor.ledger.accounts import Unit
 from supervisor.ledger.limits import ledger_now
 from supervisor.ledger.periods import Period, period_start
@@ -25,13 +27,16 @@ from supervisor.storage.database import Transaction
 
 _DAYS = 7
 _DAYS_MAX = 36_500
-_KEYS = ("worker", "model", "session", "day")
+_KEYS = ("worker", "model", "session", "day", "org", "team", "user", "conversation")
+_OF_IDENTITY = ("org", "team", "user", "conversation")
+_WEEKS_DAYS = 28
 
 
 class SpendOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `spend` is told."""
 
-    by: Literal["worker", "model", "session", "day"] | None
+    by: Literal["worker", "model", "session", "day", "org", "team", "user", "conversation"] | None
+    suggest: bool
     days: int | None
 
 
@@ -49,10 +54,16 @@ def add_options(parser: Parser) -> None:
     """Tell the parser the command's options."""
     parser.add_argument("--by", choices=_KEYS, help="what was spent, by one of these")
     parser.add_argument(
+        "--suggest",
+        action="store_true",
+        help="limits of sessions and identities from what was used, and what each used by week",
+    )
+    parser.add_argument(
         "--days",
         type=whole_number,
         metavar="N",
-        help=f"with --by: since the beginning of the day N-1 days ago; {_DAYS} if left out",
+        help="with --by and --suggest: since the beginning of the day N-1 days ago;"
+        f" {_DAYS} if left out, {_WEEKS_DAYS} with --suggest",
     )
     parser.epilog = "Without --by: every account whose period goes on, against its limit."
 
@@ -61,10 +72,19 @@ def run(invocation: Invocation) -> int:
     """Print what was spent.
 
     Raises:
-        UsageError: --days without --by.
+        UsageError: --days without --by or --suggest, or both of them.
     """
     options = invocation.options(SpendOptions)
     loaded = invocation.load()
+    if options.suggest:
+        if options.by is not None:
+            fix = "ask for one of them"
+            raise UsageError(subject="supervisor spend --suggest", what="is not --by", fix=fix)
+        since, found = read_store(
+            loaded, _suggest, options.days or _WEEKS_DAYS, loaded, SystemClock().now()
+        )
+        print_suggestion(found, since, is_json=invocation.is_json)
+        return 0
     if options.by is not None:
         return _print_by(loaded, options.by, options.days or _DAYS, is_json=invocation.is_json)
     if options.days is not None:
@@ -138,7 +158,21 @@ def _as_row(one: Spent, *, is_day: bool) -> tuple[str, ...]:
 def _read_by(
     tx: Transaction, by: str, days: int, loaded: Loaded, now: datetime
 ) -> tuple[datetime, list[Spent]]:
+    since = _begin(tx, days, loaded, now)
+    is_of_identity = by in _OF_IDENTITY
+    statement = f"spending.by_{by}" if is_of_identity else f"ledger.spend_by_{by}"
+    return since, tx.rows(statement, Spent, since=to_us(since))
+
+
+def _suggest(
+    tx: Transaction, days: int, loaded: Loaded, now: datetime
+) -> tuple[datetime, Suggestion]:
+    since = _begin(tx, days, loaded, now)
+    return since, suggest(tx, since, loaded.timezone)
+
+
+def _begin(tx: Transaction, days: int, loaded: Loaded, now: datetime) -> datetime:
     back = timedelta(days=min(days, _DAYS_MAX) - 1)
     since = period_start(Period.DAY, ledger_now(tx, now) - back, timezone=loaded.timezone)
     assert since is not None, "the clock begins every day"
-    return since, tx.rows(f"ledger.spend_by_{by}", Spent, since=to_us(since))
+    return since

@@ -34,7 +34,8 @@ class ExportAudit:
         if export is None:
             if event is not None:
                 self._findings.add(f"export {event.number}", "has an event but no row")
-            if self._sums.accounts or self._sums.workers or self._sums.states:
+            sums = self._sums
+            if sums.accounts or sums.workers or sums.states or sums.days:
                 self._findings.add("sums", "are there, and no export that has left them")
             return
         subject = f"export {export.number}"

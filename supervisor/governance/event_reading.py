@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from supervisor.events import kinds
 from supervisor.events.kinds import KINDS, Event
 from supervisor.governance.sound_rows import BEFORE_ALL, NumberKey, TextKey, damage_text, sound_rows
+from supervisor.ledger.holds import find_hold
 from supervisor.storage.database import Transaction
 
 _DAMAGES_MAX = 100
@@ -48,6 +50,17 @@ class FoldedRow(msgspec.Struct, frozen=True):
     def worker(self) -> str:
         """Whose session it is of."""
         return self.session_id.rpartition("@")[0]
+
+
+def whose(tx: Transaction, row: FoldedRow, event: Event | None) -> tuple[str, str]:
+    """Return the session and the worker that an event tells of, empty where they are gone.
+
+    A person's correction of a call stands in the system's session, the call in its worker's.
+    """
+    if not isinstance(event, kinds.HoldReconciled):
+        return row.session_id, row.worker
+    hold = find_hold(tx, event.hold)
+    return ("", "") if hold is None else (hold.session_id, hold.worker)
 
 
 def has_sessions_before(tx: Transaction, at: int) -> bool:

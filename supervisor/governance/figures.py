@@ -25,7 +25,7 @@ _BAD_OUTCOMES = (
 )
 
 
-class Figures(msgspec.Struct, kw_only=True):
+class Figures(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Running totals of any events, of one session or of many; written by `add` alone.
 
     A fold over events and nothing else, so that a scorecard can't say what the record does not.
@@ -44,7 +44,15 @@ class Figures(msgspec.Struct, kw_only=True):
     holds_reconciled: int = 0
     reconciled: int = 0
     micro_hours: int = 0
+    unrated_micro_hours: int = 0
     worth: int = 0
+
+    def include(self, other: Figures) -> None:
+        """Add up with those of other events."""
+        for name in self.__struct_fields__:
+            if name != "counters":
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+        _include(self.counters, other.counters)
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -67,6 +75,7 @@ class Figures(msgspec.Struct, kw_only=True):
         match event:
             case ValueReported():
                 self.micro_hours += event.micro_hours
+                self.unrated_micro_hours += 0 if event.rate else event.micro_hours
                 self.worth += event.worth
             case kinds.DaemonStarted():
                 self.lives += 1
@@ -158,6 +167,16 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
             "worker_crashes": self.worker_crashes,
             "cost_micro_usd": self.cost_micro_usd,
         }
+
+
+def _include(counters: Counters, other: Counters) -> None:
+    for name in counters.__struct_fields__:
+        mine, theirs = getattr(counters, name), getattr(other, name)
+        if not isinstance(mine, dict):
+            setattr(counters, name, mine + theirs)
+            continue
+        for key, count in theirs.items():
+            mine[key] = mine.get(key, 0) + count
 
 
 def _told(counts: Mapping[str, int]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.events import upkeep_kinds
 from supervisor.events.log import Origin
+from supervisor.governance.retired_days import RetiredDay, keep_days
 from supervisor.governance.rotation import SYSTEM, system_journal
 from supervisor.governance.sums import (
     AccountSum,
@@ -45,7 +46,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """A durable export: its file, and what stays in the store of all that it holds.
 
-    `staying` are the accounts that events name which stay.
+    `staying` are the accounts that events name which stay; `days` what its windows were worth
+    looking at.
     """
 
     file: str
@@ -54,6 +56,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     sums: Sums
     staying: frozenset[str] = frozenset()
+    days: tuple[RetiredDay, ...] = ()
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -176,6 +179,7 @@ def retire(
     )
     _set_sums(tx, sealed.sums)
     _record(tx, export)
+    keep_days(tx, sealed.days)
     for session_id in batch.sessions:
         tx.run("retention.retire", session_id=session_id, export=batch.number)
     _drop_accounts(tx, batch.cut_at, sealed.staying)

@@ -11,9 +11,15 @@ import msgspec
 
 from supervisor.clock import from_us, iso, to_us
 from supervisor.events.kinds import Event
-from supervisor.governance.event_reading import DamagedEvent, EventReading, has_sessions_before
+from supervisor.governance.event_reading import (
+    DamagedEvent,
+    EventReading,
+    has_sessions_before,
+    whose,
+)
 from supervisor.governance.figures import Figures, Totals
 from supervisor.governance.record_periods import finder, newest_periods
+from supervisor.governance.retired_days import has_retired, retired_since
 from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.trends import Trend, trends
 from supervisor.ledger.periods import Period
@@ -70,6 +76,7 @@ class Scorecards(msgspec.Struct, frozen=True, kw_only=True):
 class _Session(msgspec.Struct, frozen=True):
     id: str
     worker: str
+    window_start: int
     window_end: int
     opened_at: int
     closed_at: int | None
@@ -113,8 +120,10 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
     if wanted.by == "session":
         cards, is_complete = _sessions(tx, reading, wanted, to_us(now))
     else:
-        windows, ahead = _periods(reading, wanted, now)
+        windows, ahead = _periods(tx, reading, wanted, now)
         is_complete = not has_sessions_before(tx, windows[0].begins_at)
+        if wanted.period is Period.HOUR:
+            is_complete = is_complete and not has_retired(tx, windows[0].begins_at)
         cards = [_card(window, before) for before, window in _with_before(windows)]
         cards = cards[-wanted.windows_max :]
     return Scorecards(
@@ -132,7 +141,9 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
 # --- windows of the clock
 
 
-def _periods(reading: EventReading, wanted: Wanted, now: datetime) -> tuple[list[_Window], int]:
+def _periods(
+    tx: Transaction, reading: EventReading, wanted: Wanted, now: datetime
+) -> tuple[list[_Window], int]:
     """Return the windows, one more for the trend of the first, and what is in none of them."""
     count = wanted.windows_max + 1
     periods = newest_periods(wanted.period, now, timezone=wanted.timezone, count=count)
@@ -140,13 +151,18 @@ def _periods(reading: EventReading, wanted: Wanted, now: datetime) -> tuple[list
     find = finder(periods)
     ahead = 0
     for row, event in reading.since(windows[0].begins_at):
-        if wanted.worker not in (None, row.worker):
+        if wanted.worker is not None and whose(tx, row, event)[1] != wanted.worker:
             continue
         place = find(row.at)
         if place is None:
             ahead += 1
         else:
             _count(windows[place], event)
+    if wanted.period is not Period.HOUR:  # what was kept is of whole days
+        for day in retired_since(tx, windows[0].begins_at):
+            place = find(day.day_at)
+            if place is not None and wanted.worker in (None, day.worker):
+                windows[place].figures.include(day.unpacked())
     while len(windows) > 1 and windows[0].is_empty:
         del windows[0]  # the record began later
     return windows, ahead
@@ -173,14 +189,16 @@ def _sessions(
             "scorecard.session_before",
             _Session,
             worker=session.worker,
-            opened_at=session.opened_at,
+            window_start=session.window_start,
         )
         for one in (before, session):
             if one is not None and one.id not in folded:
                 folded[one.id] = _fold(reading, one, now)
         previous = folded.pop(before.id) if before is not None else None
         cards.append(_card(folded[session.id], previous))
-    return cards, len(rows) <= wanted.windows_max
+    # Of sessions that were retired only their days' figures are there.
+    is_complete = len(rows) <= wanted.windows_max and not has_retired(tx, 0)
+    return cards, is_complete
 
 
 def _fold(reading: EventReading, session: _Session, now: int) -> _Window:

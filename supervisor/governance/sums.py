@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from supervisor.governance.retired_days import RetiredDay, retired_since
+from supervisor.governance.sound_rows import BEFORE_ALL
 from supervisor.storage.database import Transaction
 
 
@@ -67,6 +69,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     workers: Mapping[str, WorkerSum]
     states: Mapping[str, StateSum]
     export: Export | None = None
+    days: tuple[RetiredDay, ...] = ()
 
     @property
     def until(self) -> int:
@@ -82,7 +85,9 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     def sha256(self) -> str:
         """The seal: of every sum, in one order."""
         parts = (self.accounts, self.workers, self.states)
-        listed = [[part[name] for name in sorted(part)] for part in parts]
+        listed: list[list[msgspec.Struct]] = [[part[key] for key in sorted(part)] for part in parts]
+        if self.days:
+            listed.append(list(self.days))
         return hashlib.sha256(msgspec.json.encode(listed)).hexdigest()
 
 
@@ -93,4 +98,5 @@ def read_sums(tx: Transaction) -> Sums:
         workers={one.worker: one for one in tx.each("retention.worker_sums", WorkerSum)},
         states={one.subject: one for one in tx.each("retention.state_sums", StateSum)},
         export=tx.row("retention.last_export", Export),
+        days=tuple(retired_since(tx, BEFORE_ALL)),
     )

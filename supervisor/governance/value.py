@@ -16,13 +16,13 @@ from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.event_reading import (
     DamagedEvent,
     EventReading,
-    FoldedRow,
     has_sessions_before,
+    whose,
 )
 from supervisor.governance.record_periods import finder, newest_periods
+from supervisor.governance.retired_days import RetiredDay, has_retired, retired_since
 from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.worth import MICRO_PER_HOUR
-from supervisor.ledger.holds import find_hold
 from supervisor.ledger.periods import Period
 from supervisor.money import to_usd
 from supervisor.storage.database import Transaction
@@ -126,7 +126,7 @@ def read_values(tx: Transaction, wanted: WantedValues, now: datetime) -> Values:
         earned = None if event is None else _earned(event)
         if event is None or earned is None:
             continue
-        session_id, worker = _whose(tx, row, event)
+        session_id, worker = whose(tx, row, event)
         if wanted.worker not in (None, worker):
             continue
         place = scope.place(row.at, session_id, worker)
@@ -134,6 +134,10 @@ def read_values(tx: Transaction, wanted: WantedValues, now: datetime) -> Values:
             sums.setdefault(place, _Earned()).add(earned)
         elif row.at >= scope.until:
             ahead += 1
+    for day in retired_since(tx, scope.since) if wanted.by != "session" else ():
+        place, earned = scope.place(day.day_at, "", day.worker), _retired(day)
+        if place is not None and earned is not None and wanted.worker in (None, day.worker):
+            sums.setdefault(place, _Earned()).add(earned)
     return Values(
         by=wanted.by,
         at=iso(now),
@@ -159,13 +163,18 @@ def _earned(event: Event) -> _Earned | None:
             return None
 
 
-def _whose(tx: Transaction, row: FoldedRow, event: Event) -> tuple[str, str]:
-    """Return the session and the worker that an event tells of."""
-    if not isinstance(event, kinds.HoldReconciled):
-        return row.session_id, row.worker
-    # A person's correction stands in the system's session, its call in the worker's.
-    hold = find_hold(tx, event.hold)
-    return ("", "") if hold is None else (hold.session_id, hold.worker)
+def _retired(day: RetiredDay) -> _Earned | None:
+    """Return what a day's figures say of money and hours, None where no event did."""
+    figures = day.unpacked()
+    ends = (figures.counters.holds.get(end, 0) for end in ("settled", "forfeited"))
+    if not (any(ends) or figures.holds_reconciled or figures.micro_hours):
+        return None
+    return _Earned(
+        micro_hours=figures.micro_hours,
+        unrated=figures.unrated_micro_hours,
+        worth=figures.worth,
+        cost=figures.counters.cost + figures.reconciled,
+    )
 
 
 def _scope(tx: Transaction, wanted: WantedValues, now: datetime) -> _Scope:
@@ -206,7 +215,8 @@ def _sessions(tx: Transaction, wanted: WantedValues, now: datetime) -> _Scope:
         return (order[session], session, worker) if session in order else None
 
     since = min((session.opened_at for session in newest), default=to_us(now))
-    return _Scope(since, place, is_complete=len(rows) <= wanted.periods_max)
+    is_complete = len(rows) <= wanted.periods_max and not has_retired(tx, 0)
+    return _Scope(since, place, is_complete=is_complete)
 
 
 def _total(sums: Iterable[_Earned]) -> Value:

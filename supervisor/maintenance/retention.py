@@ -22,6 +22,7 @@ from supervisor.governance.retention import (
     choose_batch,
     retire,
 )
+from supervisor.governance.retired_days import fold_days
 from supervisor.governance.sums import Export
 from supervisor.maintenance.export_file import check_export, write_export
 from supervisor.maintenance.retention_duty import RetentionPlan
@@ -143,6 +144,8 @@ async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Seal
                 write_export, plan.folder, scratch, number=batch.number, version=plan.version
             )
             written = await anyio.to_thread.run_sync(write)
+            fold = partial(scratch.read, fold_days, plan.timezone)
+            days = await anyio.to_thread.run_sync(fold)
         finally:
             await anyio.to_thread.run_sync(scratch.close)
     await anyio.to_thread.run_sync(check_export, written.path, written.sha256)
@@ -153,6 +156,7 @@ async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Seal
         events=staged.report.events,
         sums=staged.sums,
         staying=staged.staying,
+        days=days,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.shared_rules import rules_of
-from tests.unit.governance import test_token_tracker
+from tests.unit.governance import test_suggesting, test_token_tracker
 from tests.unit.worker import test_governed_calls
 
 globals().update(
@@ -17,3 +17,13 @@ globals().update(
     )
 )
 globals().update(rules_of(test_governed_calls))
+globals().update(
+    rules_of(
+        test_suggesting,
+        but=(
+            "test_a_suggestion_has_two_digits_and_is_never_below",
+            "test_a_spread_is_by_nearest_rank_and_counts_what_was_above_its_limit",
+            "test_a_suggestion_lets_19_of_20_pass",
+        ),
+    )
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
 
@@ -63,3 +64,28 @@ def test_store_that_does_not_exist_exits_1(site: Site) -> None:
     called = site.call("spend")
     assert called.code == 1
     assert "does not exist; start the daemon once with `supervisor run`" in called.err
+
+
+def test_limits_are_suggested_as_lines_of_a_config(lived: Site) -> None:
+    called = lived.call("spend", "--suggest")
+    assert (called.code, called.err) == (0, "")
+    assert "a session  USD" in called.out
+    assert "2 (few)" in called.out
+    suggested = tomllib.loads(called.out.partition("\n\n")[2])
+    assert suggested["session"] == {"max_cost_usd": 0.38, "max_actions": 1}
+    assert suggested["budget"] == [{"scope": "session", "period": "session", "max_tokens": 90}]
+    answer = json.loads(lived.call("spend", "--suggest", "--json").out)
+    assert answer["sessions"]["cost"]["peak"] == 250_000
+
+
+def test_suggesting_is_not_listing(lived: Site) -> None:
+    called = lived.call("spend", "--suggest", "--by", "user")
+    assert called.code == 64
+    assert "is not --by; ask for one of them" in called.err
+
+
+@pytest.mark.parametrize("by", ["org", "team", "user", "conversation"])
+def test_spend_of_nobody_is_named_none(lived: Site, by: str) -> None:
+    rows = json.loads(lived.call("spend", "--by", by, "--json").out)["spend"]
+    assert [(row["key"], row["cost_usd"]) for row in rows] == [("", 0.2515)]
+    assert "(none)" in lived.call("spend", "--by", by).out
