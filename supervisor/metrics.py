@@ -155,10 +155,14 @@ class Metrics:
 
     def follow(self, facts: Sequence[object]) -> None:
         """Count what one commit has made true."""
+        by_kind: dict[str, int] = {}
         for fact in facts:
             if isinstance(fact, Recorded):
-                self._events(fact.event.kind).inc()
+                kind = fact.event.kind
+                by_kind[kind] = by_kind.get(kind, 0) + 1
                 self._count(fact.session_id.partition("@")[0], fact.event)
+        for kind, number in by_kind.items():
+            self._events(kind).inc(number)
 
     def _count(self, worker: str, event: kinds.Event) -> None:
         match event:

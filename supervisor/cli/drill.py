@@ -82,7 +82,7 @@ def run(invocation: Invocation) -> int:
 
 def _drill(options: DrillOptions) -> Drill:
     if options.drill not in list(Drill):
-        fix = did_you_mean(options.drill, Drill) or f"there is: {', '.join(Drill)}"
+        fix = did_you_mean(options.drill, list(map(str, Drill))) or f"there is: {', '.join(Drill)}"
         raise UsageError(subject=f"drill {options.drill!r}", what="is not known", fix=fix)
     drill = Drill(options.drill)
     if options.backup is not None and drill is not Drill.RESTORE:

@@ -6,6 +6,21 @@ from supervisor.clock import to_us
 from supervisor.events import kinds
 from supervisor.events.log import Journal, head_of
 from supervisor.storage.database import Transaction
+from supervisor.storage.memory import Later
+
+_KEEP = Later(
+    "governance.keep_checkpoint",
+    "id",
+    "worker",
+    "label",
+    "session_id",
+    "event_seq",
+    "tick",
+    "state",
+    "now",
+    is_new=True,
+)
+_PERIODIC = "periodic"
 
 
 def keep_checkpoint(
@@ -32,3 +47,22 @@ def keep_checkpoint(
             kinds.CheckpointCreated(worker=worker, checkpoint=checkpoint_id, label=label, tick=tick)
         )
     return checkpoint_id
+
+
+def keep_periodic(tx: Transaction, journal: Journal, worker: str, tick: int, state: str) -> None:
+    """Keep the worker's state at the end of a tick, which comes once."""
+    checkpoint_id = f"{worker}#{tick}:{_PERIODIC}"
+    tx.later(
+        _KEEP,
+        checkpoint_id,
+        worker,
+        _PERIODIC,
+        journal.session_id,
+        head_of(tx, journal.session_id).last_seq,
+        tick,
+        state,
+        to_us(journal.origin.at),
+    )
+    journal.add(
+        kinds.CheckpointCreated(worker=worker, checkpoint=checkpoint_id, label=_PERIODIC, tick=tick)
+    )

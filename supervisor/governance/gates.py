@@ -91,7 +91,11 @@ GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker, model_a
 
 def first_refusal(situation: Situation) -> Refusal | None:
     """Return the first gate's no, or None where all say yes."""
-    return next((no for gate in GATES if (no := gate(situation)) is not None), None)
+    for gate in GATES:
+        refusal = gate(situation)
+        if refusal is not None:
+            return refusal
+    return None
 
 
 class _Alarms(msgspec.Struct, frozen=True):

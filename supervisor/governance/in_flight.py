@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import anyio
 
@@ -35,6 +34,23 @@ class Flight:
         self._scope.cancel()
 
 
+class Registration:
+    """The place of a running tick among all, while its block runs."""
+
+    __slots__ = ("_flight", "_in_flight")
+
+    def __init__(self, in_flight: InFlight, flight: Flight) -> None:
+        self._in_flight = in_flight
+        self._flight = flight
+
+    def __enter__(self) -> Flight:
+        self._in_flight.add(self._flight)
+        return self._flight
+
+    def __exit__(self, *_: object) -> None:
+        self._in_flight.discard(self._flight)
+
+
 class InFlight:
     """Every running tick of this daemon. Written only by the ticks themselves."""
 
@@ -42,18 +58,20 @@ class InFlight:
         self._flights: set[Flight] = set()
         self._arrival = anyio.Event()
 
-    @contextmanager
-    def register(self, worker: str, session_id: str, scope: anyio.CancelScope) -> Iterator[Flight]:
-        """Hold a running tick's place while it runs."""
-        flight = Flight(worker, session_id, scope)
+    def register(self, worker: str, session_id: str, scope: anyio.CancelScope) -> Registration:
+        """Hold a running tick's place while it runs: `with` it, which gives its flight."""
+        return Registration(self, Flight(worker, session_id, scope))
+
+    def add(self, flight: Flight) -> None:
+        """Let a tick be reached from now on."""
         self._flights.add(flight)
         self._arrival.set()
-        try:
-            yield flight
-        finally:
-            self._flights.discard(flight)
-            if not self._flights:
-                self._arrival = anyio.Event()
+
+    def discard(self, flight: Flight) -> None:
+        """Let it be reached no more."""
+        self._flights.discard(flight)
+        if not self._flights:
+            self._arrival = anyio.Event()
 
     async def wait_for_one(self) -> None:
         """Wait until a tick runs."""

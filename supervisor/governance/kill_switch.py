@@ -133,6 +133,8 @@ def applying(
     latches: Sequence[Latch], *, worker: str, session_id: str | None
 ) -> KillSwitchEngaged | None:
     """Return the refusal of the smallest kill that reaches the worker (requirement K4)."""
+    if not latches:
+        return None
     by_scope = {latch.scope: latch for latch in latches}
     for scope in (f"session:{session_id}", f"worker:{worker}", "system"):
         latch = by_scope.get(scope)

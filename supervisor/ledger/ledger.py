@@ -67,10 +67,12 @@ def reserve(
 
 def _are_as_configured(balances: Sequence[Balance], keys: Sequence[AccountKey]) -> bool:
     """Return whether every account is there as the config has it now."""
-    return len(balances) == len(keys) and all(
-        balance.limit_amount == key.limit_amount and balance.resets_at == key.resets_at
-        for balance, key in zip(balances, keys, strict=True)
-    )
+    if len(balances) != len(keys):
+        return False
+    for balance, key in zip(balances, keys, strict=True):
+        if (balance.limit_amount, balance.resets_at) != (key.limit_amount, key.resets_at):
+            return False
+    return True
 
 
 def record_exhaustion(tx: Transaction, journal: Journal, refused: BudgetExceeded) -> None:

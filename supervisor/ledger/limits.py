@@ -36,7 +36,7 @@ def ledger_moment(tx: Transaction, now: datetime) -> datetime:
     before, now_us = _clock(tx), to_us(now)
     if now_us // _QUARTER_US > before // _QUARTER_US:
         tx.run("ledger.set_clock", now=now_us)
-    return max(now, from_us(before))
+    return now if before <= now_us else from_us(before)
 
 
 def open_or_renew(

@@ -77,8 +77,8 @@ class SweepRehearsal:
         taken = self._clock.now() - from_us(record.asked_at)
         taken_s = round(max(taken.total_seconds(), 0.0), 3)
         passed = (
-            f"the sweep came round {taken_s:g} s after it was asked and cleared {TICKETS} scratch"
-            " tickets that were overdue; no ticket of the store is"
+            f"the sweep came round {taken_s:g} s after it was asked and cleared {TICKETS} overdue"
+            " scratch tickets; none of the store's own is overdue"
         )
         verdict = Verdict(
             drill=Drill.APPROVALS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from supervisor.redaction import REDACTION
 from supervisor.storage import statements
@@ -12,6 +12,8 @@ from supervisor.storage.database import RowT, Value
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+#: What is recalled where nothing is.
+UNKNOWN = object()
 #: Above as many rows a connection starts anew: a bound on memory, far above what is in use.
 ROWS_MAX = 20_000
 
@@ -71,13 +73,14 @@ class Memory:
             rows = self._kept[keep] = {}
         return rows
 
-    def recall(self, question: Hashable, text: str, answer: Callable[[], V]) -> V:
-        """Return the last answer to the question, asked now if a table of `text` has changed."""
-        if question not in self._recalled:
-            self._recalled_from |= statements.tables_read(text)
-            self._recalled[question] = answer()
-        found: V = self._recalled[question]
-        return found
+    def recall(self, question: Hashable) -> Any:
+        """Return the last answer to the question, `UNKNOWN` where a table of it has changed."""
+        return self._recalled.get(question, UNKNOWN)
+
+    def learn(self, question: Hashable, text: str, answer: object) -> None:
+        """Remember the answer that the statement has given."""
+        self._recalled_from |= statements.tables_read(text)
+        self._recalled[question] = answer
 
     def forget(self) -> None:
         """Forget everything."""
@@ -99,6 +102,10 @@ class Memory:
         """Forget everything where it has become too much."""
         if len(self._recalled) + sum(map(len, self._kept.values())) > ROWS_MAX:
             self.forget()
+
+
+#: Statements in the order in which they are run, each with the values of its rows.
+Waiting: TypeAlias = Sequence[tuple[Later, list[tuple[Value, ...]]]]
 
 
 class RememberingTransaction:
@@ -142,11 +149,12 @@ class RememberingTransaction:
         rows.append(values)
 
     def recall(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
-        def ask() -> RowT | None:
-            return self.row(statement, into, **values)
-
         question = (statement, into, *values.items())
-        return self._memory.recall(question, self._named[statement], ask)
+        answer: RowT | None = self._memory.recall(question)
+        if answer is UNKNOWN:
+            answer = self.row(statement, into, **values)
+            self._memory.learn(question, self._named[statement], answer)
+        return answer
 
     def flush(self) -> None:
         """Write everything that waits; what comes of it is that of the transaction.
@@ -166,8 +174,11 @@ class RememberingTransaction:
             assert keep.values_of is not None, keep.table
             waiting = self._changed.setdefault(keep.save, [])
             waiting.extend(keep.values_of(kept[key]) for key in keys)
-        for later, rows in (*self._new.items(), *self._changed.items()):
-            changed = self._run_many(later, [REDACTION.row(later.columns, row) for row in rows])
+        waiting_now = [
+            (later, [REDACTION.row(later.columns, row) for row in rows])
+            for later, rows in (*self._new.items(), *self._changed.items())
+        ]
+        for (later, rows), changed in zip(waiting_now, self._run_all(waiting_now), strict=True):
             if changed != len(rows):
                 raise RuntimeError(f"{later.statement} changed {changed} of {len(rows)} rows")
         for waiting_rows in (self._new, self._changed, self._touched):
@@ -184,6 +195,6 @@ class RememberingTransaction:
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
         raise NotImplementedError
 
-    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
-        """Run the statement for each row, and return how many rows it changed in all."""
+    def _run_all(self, waiting: Waiting) -> list[int]:
+        """Run each statement for each of its rows, and return how many rows each has changed."""
         raise NotImplementedError

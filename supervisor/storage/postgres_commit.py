@@ -16,6 +16,7 @@ from supervisor.storage.group_commit import (
     perform_apart,
     perform_together,
 )
+from supervisor.storage.memory import Memory
 from supervisor.storage.postgres_errors import (
     is_conflict,
     is_of_the_batch,
@@ -38,7 +39,8 @@ _CONFLICTS_MAX = 5
 # The lock is the schema's, so that two stores in one database don't wait for each other.
 BEGIN = sql.SQL(
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-    " SELECT pg_advisory_xact_lock({space}, hashtext(current_schema()))"
+    " SELECT pg_advisory_xact_lock({space}, hashtext(current_schema()));"
+    " SELECT CAST(txid_current_snapshot() AS TEXT), txid_current()"
 ).format(space=sql.Literal(LOCK_SPACE))
 
 # In one message with the COMMIT, so that it costs no further way to the server.
@@ -47,6 +49,35 @@ _MARK = sql.SQL(
     " ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at = excluded.at;"
     " SELECT pg_notify({channel}, {writer}); COMMIT"
 )
+
+
+class Witness:
+    """Tells whether any transaction but this connection's own has committed since its last one.
+
+    The lock of all writers keeps out only those who know of it; a row that is remembered must also
+    be what a person's SQL has made of it. Whoever changes a row has a number from one sequence of
+    the whole server, and a snapshot says below which one all have ended, but for those it names.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+
+    def is_alone(self, snapshot: str, own: int) -> bool:
+        """Return whether nobody has, by the snapshot with which a transaction begins.
+
+        `snapshot` is `xmin:xmax:xip,...` as `txid_current_snapshot` writes it, and `own` the
+        number that the transaction was given right after it.
+        """
+        _, xmax, running = snapshot.split(":")
+        was_expected = int(xmax) == self._next and not running
+        # All below the own number had ended when this began: the next may trust what it has read.
+        is_first = int(xmax) == own and not running
+        self._next = own + 1 if is_first else None
+        return was_expected
+
+    def forget(self) -> None:
+        """Trust nothing at the next transaction."""
+        self._next = None
 
 
 class Patience:
@@ -95,6 +126,8 @@ class Committer:
         self._writer = writer
         self._names = {"channel": sql.Literal(channel), "writer": sql.Literal(writer)}
         self._number = 0
+        self._memory = Memory()
+        self._witness = Witness()
         self._patience = Patience()
 
     def commit(self, batch: Batch) -> Committed:
@@ -111,7 +144,10 @@ class Committer:
                 done = self._try(attempt)
                 self._patience.found()
                 return done
-            except psycopg.Error as error:
+            except BaseException as error:
+                self._forget()
+                if not isinstance(error, psycopg.Error):
+                    raise
                 self._link.recover(error)
                 if is_conflict(error) and conflicts < _CONFLICTS_MAX:
                     conflicts += 1
@@ -125,24 +161,39 @@ class Committer:
         self._begin(connection)
         if attempt.doubtful is not None and self._is_kept(connection):
             self._link.rest()
+            self._forget()
             return attempt.doubtful
         # Whatever was done before is known to be undone.
         attempt.doubtful = None
         try:
-            done = attempt.together(connection)
+            done = attempt.together(connection, self._memory)
         except MemberFailed as failed:
             self._link.rest()
+            self._forget()
             if (alone := attempt.failed_alone(failed)) is not None:
                 return alone
             self._begin(connection)
             done = attempt.apart(connection)
+            # What these change, nobody remembers.
+            self._forget()
         attempt.doubtful = done
         mark = _MARK.format(number=sql.Literal(self._number), **self._names)
         connection.execute(mark, prepare=False)
         return done
 
     def _begin(self, connection: Connection) -> None:
-        connection.execute(BEGIN, prepare=False)
+        cursor = connection.execute(BEGIN, prepare=False)
+        while cursor.nextset():
+            pass
+        found = cursor.fetchone()
+        assert found is not None, "the last statement has a row"
+        if not self._witness.is_alone(str(found[0]), int(str(found[1]))):
+            self._memory.forget()
+        self._memory.stay_small()
+
+    def _forget(self) -> None:
+        self._memory.forget()
+        self._witness.forget()
 
     def _is_kept(self, connection: Connection) -> bool:
         query = "SELECT batch FROM commit_marks WHERE writer = %s"
@@ -166,15 +217,15 @@ class _Attempt:
         self.subject = subject
         self.doubtful: Committed | None = None
 
-    def together(self, connection: Connection) -> Committed:
-        """Run all members as one.
+    def together(self, connection: Connection, memory: Memory) -> Committed:
+        """Run all members as one, with what is remembered.
 
         Raises:
             MemberFailed: one of them failed by its own fault.
             psycopg.Error: the store failed.
         """
         try:
-            return perform_together(self._batch, PostgresTransaction(connection))
+            return perform_together(self._batch, PostgresTransaction(connection, memory))
         except MemberFailed as failed:
             if (error := _of_the_batch(failed)) is not None:
                 raise error from failed

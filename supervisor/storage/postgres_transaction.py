@@ -13,7 +13,7 @@ from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.database import RowT, Value
 from supervisor.storage.group_commit import parse
-from supervisor.storage.memory import Later, Memory, RememberingTransaction
+from supervisor.storage.memory import Memory, RememberingTransaction, Waiting
 from supervisor.storage.postgres_link import Connection
 from supervisor.storage.postgres_text import with_nul, without_nul
 
@@ -88,11 +88,14 @@ class PostgresTransaction(RememberingTransaction):
         self._before(text)
         return self._cursor.execute(text, without_nul(REDACTION.values(values)), prepare=True)
 
-    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
-        named = [without_nul(dict(zip(later.columns, row, strict=True))) for row in rows]
-        # In a pipeline: one way to the server and back for all of them.
-        self._cursor.executemany(self._named[later.statement], named)
-        return self._cursor.rowcount
+    def _run_all(self, waiting: Waiting) -> list[int]:
+        # One way to the server and back for all of them.
+        cursors = [self._connection.cursor() for _ in waiting]
+        with self._connection.pipeline():
+            for cursor, (later, rows) in zip(cursors, waiting, strict=True):
+                named = [without_nul(dict(zip(later.columns, row, strict=True))) for row in rows]
+                cursor.executemany(self._named[later.statement], named)
+        return [cursor.rowcount for cursor in cursors]
 
 
 def _columns(statement: str, cursor: psycopg.Cursor[tuple[Value, ...]]) -> tuple[str, ...]:

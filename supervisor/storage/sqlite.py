@@ -22,7 +22,7 @@ from supervisor.storage.group_commit import (
     perform_apart,
     perform_together,
 )
-from supervisor.storage.memory import Later, Memory, RememberingTransaction
+from supervisor.storage.memory import Later, Memory, RememberingTransaction, Waiting
 from supervisor.storage.sqlite_connection import Connection, connect, translate
 
 DIALECT = "sqlite"
@@ -79,12 +79,16 @@ class SqliteTransaction(RememberingTransaction):
         columns = _columns(text, cursor)
         return [dict(zip(columns, found, strict=True)) for found in cursor.fetchall()]
 
-    def _run_many(self, later: Later, rows: list[tuple[Value, ...]]) -> int:
+    def _run_all(self, waiting: Waiting) -> list[int]:
+        run = self._connection.executemany
+        return [run(self._positional(later), rows).rowcount for later, rows in waiting]
+
+    def _positional(self, later: Later) -> str:
         text = _positional_by_statement.get(later)
         if text is None:
             text = statements.placed(self._named[later.statement], later.columns)
             _positional_by_statement[later] = text
-        return self._connection.executemany(text, rows).rowcount
+        return text
 
 
 def _columns(text: str, cursor: sqlite3.Cursor) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.lowlevel
@@ -48,6 +48,47 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     hold: Hold
     request: ModelRequest
     began_s: float
+
+
+class RecordingRefusal:
+    """A block whose refusal is recorded; it is raised all the same."""
+
+    __slots__ = ("_calls", "_model")
+
+    def __init__(self, calls: Calls, model: str) -> None:
+        self._calls = calls
+        self._model = model
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Refusal):
+            self._calls.record_refusal(self._model, error)
+
+
+class _Ending:
+    """A block that sees to it that a hold has ended when it does, however it does."""
+
+    __slots__ = ("_calls", "_hold")
+
+    def __init__(self, calls: Calls, hold: Hold) -> None:
+        self._calls = calls
+        self._hold = hold
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, ProviderFailed):
+            if error.was_refused:
+                self._calls.release(self._hold, why=error.what)
+            else:
+                self._calls.forfeit(self._hold, why=error.what)
+        elif error is not None:
+            self._calls.forfeit(self._hold, why="cancelled while it was in flight")
+        else:
+            self._calls.forfeit(self._hold, why="left before the answer was whole")
 
 
 class Calls:
@@ -102,7 +143,7 @@ class Calls:
 
     async def _try(self, question: Question) -> Reply:
         call = await self._place_call(question)
-        with self._ending(call.hold):
+        with _Ending(self, call.hold):
             answer = await call.model.provider.complete(call.request)
             return self._conclude(call, answer)
 
@@ -116,7 +157,7 @@ class Calls:
             Refusal, ProviderFailed: as for `complete`.
         """
         call = await self._place_call(question)
-        with self._ending(call.hold):
+        with _Ending(self, call.hold):
             async with call.model.provider.stream(call.request) as arriving:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
@@ -157,17 +198,16 @@ class Calls:
         caller = question.caller
         return governor.check_access(caller.identity, question.model.full_name, caller.action_tier)
 
-    @contextmanager
-    def recording_refusal(self, model: str) -> Iterator[None]:
-        """Record a refusal that is raised before a hold is asked for."""
-        try:
-            yield
-        except Refusal as refusal:
-            where = (self._session_id, self._worker, model)
-            self._written.append(
-                self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
-            )
-            raise
+    def recording_refusal(self, model: str) -> RecordingRefusal:
+        """Return a block that records a refusal that is raised before a hold is asked for."""
+        return RecordingRefusal(self, model)
+
+    def record_refusal(self, model: str, refusal: Refusal) -> None:
+        """Record a refusal of a call for which no hold was asked."""
+        where = (self._session_id, self._worker, model)
+        self._written.append(
+            self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
+        )
 
     async def place(
         self,
@@ -251,23 +291,6 @@ class Calls:
         except BaseException:
             self.release(hold, why="cancelled before the call was sent")
             raise
-
-    @contextmanager
-    def _ending(self, hold: Hold) -> Iterator[None]:
-        """See to it that the hold has ended when the block does, however it does."""
-        try:
-            yield
-        except ProviderFailed as error:
-            if error.was_refused:
-                self.release(hold, why=error.what)
-            else:
-                self.forfeit(hold, why=error.what)
-            raise
-        except BaseException:
-            self.forfeit(hold, why="cancelled while it was in flight")
-            raise
-        finally:
-            self.forfeit(hold, why="left before the answer was whole")
 
     def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage

@@ -15,7 +15,7 @@ from supervisor.events.log import Journal, Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
 from supervisor.governance.breakers import let_probe_through
-from supervisor.governance.checkpoints import keep_checkpoint
+from supervisor.governance.checkpoints import keep_checkpoint, keep_periodic
 from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.outputs import Remembered, remember_outputs
 from supervisor.governance.rotation import (
@@ -288,7 +288,7 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
     for request in ending.jobs:
         enqueue(tx, journal, request)
     if worker.ticks_since_checkpoint >= ending.checkpoint_every:
-        _keep(tx, journal, ending.worker, ending.tick, worker.state, "periodic")
+        keep_periodic(tx, journal, ending.worker, ending.tick, worker.state)
         worker.ticks_since_checkpoint = 0
     if len(worker.state) > _STATE_REMEMBERED:
         tx.kept(_WORKERS).pop(ending.worker, None)
@@ -323,14 +323,10 @@ def checkpoint_now(
     if row is None or row.last_tick == 0:
         return
     with Journal(tx, session.id, origin) as journal:
-        _keep(tx, journal, worker, row.last_tick, row.state, label)
+        keep_checkpoint(
+            tx, journal, worker=worker, tick=row.last_tick, state=row.state, label=label
+        )
     tx.run("workers.checkpointed", name=worker)
-
-
-def _keep(
-    tx: Transaction, journal: Journal, worker: str, tick: int, state: str, label: str
-) -> None:
-    keep_checkpoint(tx, journal, worker=worker, tick=tick, state=state, label=label)
 
 
 def register_worker(tx: Transaction, name: str, life: str) -> None:

@@ -87,7 +87,7 @@ async def test_it_passes_and_leaves_nothing_behind_but_its_verdict(
     await rehearsal.once()
     passed = await verdict(bench)
     assert (passed.passed, passed.measured_s) == (True, 3.0), passed
-    assert f"cleared {TICKETS} scratch tickets" in passed.what
+    assert f"cleared {TICKETS} overdue scratch tickets" in passed.what
     after = counts(raw, kind)
     grown = {name: after[name] - size for name, size in before.items() if after[name] != size}
     assert grown == {"drills": 1, "commands": 1, "events": 1}

@@ -113,6 +113,12 @@ def test_nothing_is_put_back_under_a_running_daemon(lived: Site) -> None:
     assert lived.store.read_bytes() == before
 
 
+def test_a_mistyped_drill_is_told_the_one_that_is_meant(site: Site) -> None:
+    called = site.call("drill", "aproval")
+    assert called.code == 64
+    assert "did you mean 'approvals'?" in called.err
+
+
 def test_before_the_first_start_there_is_nothing_to_back_up_or_to_rehearse(site: Site) -> None:
     assert site.call("backup", "b.db").code == 64
     assert site.call("drill", "restore").code == 64
