@@ -14,17 +14,14 @@ from supervisor.cli.output import print_json, print_table, print_warning, print_
 from supervisor.cli.parser import Parser, did_you_mean, span_s, whole_number
 from supervisor.cli.store import read_store, write_store
 from supervisor.clock import SystemClock, to_us
-from supervisor.config import Loaded, person
+from supervisor.config import person
 from supervisor.errors import UsageError
 from supervisor.events.log import Origin
 from supervisor.governance import job_commands
 from supervisor.governance.job_commands import JobCommand, JobDecided, ResolveCommand
 from supervisor.governance.job_facts import JobFacts, newest_jobs, one_job
-from supervisor.governance.rotation import system_journal
 from supervisor.ids import RandomIds
-from supervisor.jobs.job import Enqueued, JobRequest, JobState, Terms, request_job
-from supervisor.jobs.queue import enqueue
-from supervisor.storage.database import Transaction
+from supervisor.jobs.job import JobState, Terms, request_job
 
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "jobs": ("list", "show", "enqueue", "retry", "cancel", "resolve"),
@@ -208,7 +205,7 @@ def _enqueue(invocation: Invocation, options: JobsOptions) -> int:
     )
     request = request_job(queue, payload, terms, build_job_rules(loaded.config))
     origin = Origin(at=now, actor=options.actor or person())
-    made = write_store(loaded, _enqueue_one, request, origin, loaded)
+    made = write_store(loaded, job_commands.enqueue_for_person, request, origin, loaded.timezone)
     if invocation.is_json:
         print_json(made)
         return 0
@@ -216,11 +213,6 @@ def _enqueue(invocation: Invocation, options: JobsOptions) -> int:
     if all(worker.queue != queue for worker in loaded.config.worker.values()):
         print_warning(f"no worker of this config has queue = {queue!r}: it waits")
     return 0
-
-
-def _enqueue_one(tx: Transaction, request: JobRequest, origin: Origin, loaded: Loaded) -> Enqueued:
-    with system_journal(tx, loaded.timezone, origin) as journal:
-        return enqueue(tx, journal, request)
 
 
 def _decide(invocation: Invocation, options: JobsOptions) -> int:

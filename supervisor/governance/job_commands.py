@@ -13,8 +13,8 @@ from supervisor.events.kinds import Event
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.commands import once
 from supervisor.governance.rotation import system_journal
-from supervisor.jobs.job import Job, JobState
-from supervisor.jobs.queue import count, find_job
+from supervisor.jobs.job import Enqueued, Job, JobRequest, JobState
+from supervisor.jobs.queue import count, enqueue, find_job
 from supervisor.storage.database import Transaction
 
 
@@ -40,6 +40,18 @@ class JobDecided(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     before: JobState
     state: JobState
+
+
+def enqueue_for_person(
+    tx: Transaction, request: JobRequest, origin: Origin, timezone: ZoneInfo
+) -> Enqueued:
+    """Put a job in a queue; its key is its command id.
+
+    Raises:
+        CommandConflict: the key was used for another payload.
+    """
+    with system_journal(tx, timezone, origin) as journal:
+        return enqueue(tx, journal, request)
 
 
 def requeue(tx: Transaction, command: JobCommand, origin: Origin, timezone: ZoneInfo) -> JobDecided:

@@ -96,7 +96,7 @@ class Context:
         #: The job that a queue worker was called for; None in other ticks.
         self.job = hand[0] if hand else None
         self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
-        self.jobs = JobAccess(kernel, self.calls, session_id=session.id)
+        self.jobs = JobAccess(kernel, self.calls, worker=plan.name, session_id=session.id)
         self.model = ModelAccess(kernel, plan, self.calls)
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None

@@ -9,8 +9,9 @@ from typing import TypedDict, Unpack
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import InputRefused
+from supervisor.errors import InputRefused, Refusal
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.gates import first_refusal, look
 from supervisor.jobs.job import Enqueued, JobRequest, Terms, request_job
 from supervisor.jobs.queue import Candidate, Claim, enqueue
 from supervisor.storage.database import Transaction
@@ -35,9 +36,10 @@ class Wishes(TypedDict, total=False):
 class JobAccess:
     """Enqueues jobs. Used only by the tick that it was made for."""
 
-    def __init__(self, kernel: Kernel, calls: Calls, *, session_id: str) -> None:
+    def __init__(self, kernel: Kernel, calls: Calls, *, worker: str, session_id: str) -> None:
         self._kernel = kernel
         self._calls = calls
+        self._worker = worker
         self._session_id = session_id
         self._requests: list[JobRequest] = []
 
@@ -51,11 +53,15 @@ class JobAccess:
         Raises:
             InputRefused: the payload is not JSON or too large, or a word is out of its bounds.
             CommandConflict: the key was used for another payload.
+            Refusal: a gate said no.
         """
         request = self._request(queue, payload, wishes)
-        return await self._kernel.database.write(
-            _enqueue, self._session_id, request, self._calls.origin()
+        made = await self._kernel.database.write(
+            _enqueue, self._worker, self._session_id, request, self._calls.origin()
         )
+        if isinstance(made, Refusal):
+            raise made
+        return made
 
     def enqueue_with_tick(self, queue: str, payload: object, /, **wishes: Unpack[Wishes]) -> str:
         """Put a job in a queue in the transaction that ends this tick well, and return its id.
@@ -102,7 +108,12 @@ class JobAccess:
         return request_job(queue, payload, terms, self._kernel.policy.jobs)
 
 
-def _enqueue(tx: Transaction, session_id: str, request: JobRequest, origin: Origin) -> Enqueued:
+def _enqueue(
+    tx: Transaction, worker: str, session_id: str, request: JobRequest, origin: Origin
+) -> Enqueued | Refusal:
+    refusal = first_refusal(look(tx, worker=worker, now=origin.at))
+    if refusal is not None:
+        return refusal
     with Journal(tx, session_id, origin) as journal:
         return enqueue(tx, journal, request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -13,10 +14,11 @@ from supervisor.alerts.facts import Fact, Severity
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
 from supervisor.cli.sessions import ResumeCommand, _resume_once
 from supervisor.events.log import Origin
-from supervisor.governance import drills, kill_switch
+from supervisor.governance import drills, job_commands, kill_switch
 from supervisor.governance.approvals import DecideCommand, approve, deny
 from supervisor.governance.clock_reset import ResetClockCommand, reset_clock
 from supervisor.governance.drills import BeginCommand, Drill, Verdict
+from supervisor.governance.job_commands import JobCommand, ResolveCommand, enqueue_for_person
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.policy import route
 from supervisor.governance.proposals import Proposal
@@ -29,6 +31,7 @@ from supervisor.governance.rotation import open_session_of, pause_session
 from supervisor.governance.session_grants import Scope
 from supervisor.governance.token_budgets import Party, Usage, record_usage
 from supervisor.identity import Identity
+from supervisor.jobs.job import JobRequest, JobState
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.gaps import Spent
 from supervisor.ledger.holds import HoldRequest, HoldStatus
@@ -37,6 +40,7 @@ from supervisor.storage.database import Transaction
 from supervisor.worker.actions import Ticket
 from supervisor.worker.placing import Granted, HoldEnd, end_holds, place
 from supervisor.worker.tick import run_tick
+from tests.contract.job_states import job_in, job_request
 from tests.contract.policy_bench import SURE, TERMS, UTC_ZONE, PolicyBench
 
 Content: TypeAlias = msgspec.Struct
@@ -197,6 +201,19 @@ async def acknowledging(bench: PolicyBench) -> Case:
     return Case(send=send, content=command, others={"alert": "none", "why": "y"})
 
 
+async def _job(operation: Callable[..., object], state: JobState, bench: PolicyBench) -> Case:
+    command = JobCommand(job=await job_in(bench, state, "k-1"), why="x")
+    others = {"job": await job_in(bench, state, "k-2"), "why": "y"}
+    return Case(send=_sender(bench, operation, UTC_ZONE), content=command, others=others)
+
+
+async def resolving(bench: PolicyBench) -> Case:
+    case = await _job(job_commands.resolve, JobState.UNKNOWN, bench)
+    assert isinstance(case.content, JobCommand)
+    command = ResolveCommand(job=case.content.job, is_done=False, why="x")
+    return Case(send=case.send, content=command, others={**case.others, "is_done": True})
+
+
 # --- agents'
 
 
@@ -347,6 +364,18 @@ async def forfeiting(bench: PolicyBench) -> Case:
     )
 
 
+async def enqueueing(bench: PolicyBench) -> Case:
+    """Whose key is its command id; how a job is wanted is no content of it."""
+
+    async def send(command_id: str, content: Content) -> object:
+        assert isinstance(content, JobRequest)
+        asked = msgspec.structs.replace(content, key=command_id)
+        return (await bench.store.write(enqueue_for_person, asked, bench.origin(), UTC_ZONE)).id
+
+    left_out = frozenset({"queue", "key", "priority", "run_at", "attempts_max"})
+    return Case(send=send, content=job_request("k"), others={"payload": "2"}, left_out=left_out)
+
+
 CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "kill": kill,
     "release": release,
@@ -359,6 +388,11 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "resume": resume,
     "drill": drill,
     "acknowledge_alert": acknowledging,
+    "job_requeue": partial(_job, job_commands.requeue, JobState.DEAD),
+    "job_discard": partial(_job, job_commands.discard, JobState.DEAD),
+    "job_cancel": partial(_job, job_commands.cancel, JobState.QUEUED),
+    "job_resolve": resolving,
+    "enqueue": enqueueing,
     "propose": proposing,
     "hold": holding,
     "settle": settling,
