@@ -16,6 +16,7 @@ PARTS = (
     "audit",
     "simulate",
     "month",
+    "retention",
 )
 
 #: Those whose figures depend on the database; the others are measured on SQLite.

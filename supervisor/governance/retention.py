@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -11,7 +12,14 @@ from supervisor.clock import to_us
 from supervisor.events import upkeep_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.retired_days import RetiredDay, keep_days
-from supervisor.governance.rotation import SYSTEM, system_journal
+from supervisor.governance.rotation import (
+    SYSTEM,
+    SessionPlan,
+    adopt_or_rotate,
+    is_due,
+    open_session_of,
+    system_journal,
+)
 from supervisor.governance.sums import (
     AccountSum,
     Export,
@@ -21,6 +29,7 @@ from supervisor.governance.sums import (
     read_sums,
 )
 from supervisor.storage.database import Transaction
+from supervisor.windows import DAY_S
 
 DAY_US = 86_400_000_000
 #: So many days of the system go into one export, unless what began in them ended later.
@@ -89,6 +98,21 @@ class _Balance(msgspec.Struct, frozen=True):
     settled: int
     held: int
     overrun: int
+
+
+def system_is_due(tx: Transaction, now: datetime) -> bool:
+    """Return whether the system's own window is over and nothing has begun the next one."""
+    session = open_session_of(tx, SYSTEM)
+    return session is not None and is_due(session, now)
+
+
+def rotate_system(tx: Transaction, origin: Origin, timezone: ZoneInfo) -> None:
+    """Begin the system's window of today: where nothing happens to it, nothing else does.
+
+    Windows go by whole days of the system, so that its own must end.
+    """
+    if system_is_due(tx, origin.at):
+        adopt_or_rotate(tx, SessionPlan(worker=SYSTEM, span_s=DAY_S, timezone=timezone), origin)
 
 
 def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None:

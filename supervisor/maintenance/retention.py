@@ -21,6 +21,8 @@ from supervisor.governance.retention import (
     Sealed,
     choose_batch,
     retire,
+    rotate_system,
+    system_is_due,
 )
 from supervisor.governance.retired_days import fold_days
 from supervisor.governance.sums import Export
@@ -64,6 +66,9 @@ async def retain(
         StoreDamaged: the file is not as it was written; nothing of it was pruned.
     """
     pruned = await _prune(database, plan, clock=clock, actor=actor)
+    if plan.keep_days and await database.read(system_is_due, clock.now()):
+        origin = Origin(at=clock.now(), actor=actor)
+        await database.write(rotate_system, origin, plan.timezone)
     exports: list[Export] = []
     held_back: tuple[str, ...] = ()
     while plan.keep_days:

@@ -83,6 +83,17 @@ async def test_the_store_stays_as_large_as_what_is_kept(aged: RetainedLife) -> N
     assert all(report.is_clean for report in aged.audits_of_files())
 
 
+async def test_also_where_nothing_but_work_happens_for_days(aged: RetainedLife) -> None:
+    await aged.life.start("digest")
+    for _ in range(6):
+        aged.life.clock.advance(86_400)
+        await aged.life.tick("digest", 1_000)
+        await aged.retain()
+    # Nothing but retention itself has begun the system's windows.
+    assert len(aged.files()) == 4
+    assert (await aged.life.audit()).findings == ()
+
+
 async def test_again_there_is_nothing_to_do(old: RetainedLife) -> None:
     await old.retain()
     counts = old.counts()

@@ -106,6 +106,7 @@ WRITES: Writes = {
     "maintenance/recovery.py:_recover_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/recovery.py:_close_unowned": Write(Reach.DAEMON, why=_STATE),
     "maintenance/restore_drill.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
+    "maintenance/retention.py:rotate_system": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:retire": Write(Reach.DAEMON, why="an export has one number"),
     "maintenance/retention.py:prune_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/stuck_watch.py:_record": Write(Reach.DAEMON, why=_STATE),
