@@ -43,6 +43,7 @@ COMMANDS = {
     "dead": Entry("jobs", "lists, shows, requeues and discards jobs that failed for good"),
     "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
     "report": Entry("report", "what ran, what it cost and was worth, what failed, what waits"),
+    "incident": Entry("incident", "opens, notes, closes and exports incidents"),
     "checkpoints": Entry("rollback", "lists a worker's checkpoints"),
     "rollback": Entry("rollback", "puts a worker's state back to a checkpoint"),
     "simulate": Entry(

@@ -6,6 +6,7 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
     alert_kinds,
     approval_kinds,
     hands_kinds,
+    incident_kinds,
     job_kinds,
     model_kinds,
     upkeep_kinds,

@@ -183,6 +183,12 @@ class Context:
             ),
         )
 
+    @property
+    def handed_over(self) -> HandedOver | None:
+        """The tick's outputs, None where there are none and none are asked for."""
+        is_used = "outputs" in self.__dict__ or bool(self._plan.checks.names)
+        return self.outputs if is_used else None
+
     @cached_property
     def outputs(self) -> HandedOver:
         """What the tick hands over; judged, published and kept by the tick's end."""

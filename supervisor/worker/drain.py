@@ -182,7 +182,8 @@ class Drain:
         finally:
             with anyio.CancelScope(shield=True):
                 await ctx.close()
-                ctx.outputs.keep_drafts()
+                if ctx.handed_over is not None:
+                    ctx.handed_over.keep_drafts()
             self._endings.add(self._finished(job, ctx, verdict), is_last=is_last)
         return verdict
 
@@ -196,8 +197,8 @@ class Drain:
                 exc_info=verdict.crash,
             )
         end = self._job_end(job, verdict)
-        self._outputs = ctx.outputs
-        self._published += ctx.outputs.published
+        self._outputs = ctx.handed_over
+        self._published += self._outputs.published if self._outputs else ()
         if verdict.state is not None:
             self._state = verdict.state
         is_kept = verdict.outcome in KEEPING_OUTCOMES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Collection
@@ -12,6 +13,8 @@ from supervisor.redaction import REDACTION
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,149}")
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
+#: There is none, or a link stands in its place.
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _SLUG_MAX = 60  # with a day, the longest worker and a number, below the 150 of a name
 
 
@@ -56,9 +59,10 @@ class WorkerFiles:
         """Return where the file `name` is or would be.
 
         Raises:
-            InputRefused: the name is not a plain file name.
+            InputRefused: the name is not a plain file name, or the directory leads elsewhere.
         """
         try:
+            _check_no_link(self._folder)
             return self._folder / _plain(name)
         except InputRefused as refused:
             self._on_refused(name, refused)
@@ -67,9 +71,15 @@ class WorkerFiles:
     def read_text(self, name: str) -> str | None:
         """Return the file's text, None if there is no such file."""
         path = self.path(name)
-        if path.is_symlink() or not path.exists():
-            return None
-        return path.read_bytes().decode()  # as it is: reading as text would change line ends
+        try:
+            # Not followed in the same step in which it is opened: nothing can change in between.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read().decode()  # as it is: reading as text would change line ends
 
     def write_text(self, name: str, text: str) -> None:
         """Replace the file whole, durably."""
@@ -106,6 +116,15 @@ class Reports:
     def render(self, title: str, markdown: str) -> str:
         """Return the file's text."""
         return REDACTION.text(f"# {_one_line(title)}\n\n{markdown.strip()}\n")
+
+
+def _check_no_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise InputRefused(
+            subject=f"directory {folder}",
+            what="is a link, which leads out of it",
+            fix="remove the link; the directory is made again",
+        )
 
 
 def _plain(name: str) -> str:

@@ -113,7 +113,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
     finally:
         with anyio.CancelScope(shield=True):
             await ctx.close()
-            ctx.outputs.keep_drafts()
+            if ctx.handed_over is not None:
+                ctx.handed_over.keep_drafts()
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
@@ -179,9 +180,9 @@ async def _call_worker(plan: WorkerPlan, ctx: Context) -> Verdict:
         # Whatever a worker returns, whatever its annotation says.
         returned: object = await plan.function(ctx)
         outcome = _outcome(returned)
-        if outcome is not None:
+        if outcome is not None and ctx.handed_over is not None:
             # While the tick still runs: a kill and the timeout reach what is sent now.
-            await ctx.outputs.conclude(outcome)
+            await ctx.handed_over.conclude(outcome)
     except BaseException as error:  # noqa: BLE001 - a child's border: whatever it is, it is recorded
         # Where the tick is being cancelled, this raises again; a CancelledError that a worker
         # has from somewhere else, or a SystemExit, is its crash and nobody else's.
@@ -280,6 +281,7 @@ def ending_of(
     kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: Verdict, began_s: float
 ) -> Ending:
     """Return what is written of a tick's end."""
+    handed = ctx.handed_over
     return Ending(
         worker=plan.name,
         tick=ctx.tick,
@@ -291,9 +293,9 @@ def ending_of(
         # Redacted before it is cut: half of a secret is not known as one.
         why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
         state=verdict.state,
-        published=tuple(ctx.outputs.published),
-        remembered_max=ctx.outputs.remembered_max,
-        rejection=ctx.outputs.event,
+        published=tuple(handed.published) if handed else (),
+        remembered_max=handed.remembered_max if handed else 0,
+        rejection=handed.event if handed else None,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
         value=value_reported(plan, ctx, verdict.outcome),
         jobs=ctx.jobs.take_requests() if verdict.outcome in KEEPING_OUTCOMES else (),

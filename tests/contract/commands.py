@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TypeAlias
 
 import msgspec
 
 from supervisor import Context
+from supervisor.alerts import incidents
 from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
 from supervisor.alerts.facts import Fact, Severity
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
 from supervisor.cli.sessions import ResumeCommand, _resume_once
 from supervisor.events.log import Origin
-from supervisor.governance import drills, job_commands, kill_switch
+from supervisor.governance import drills, kill_switch
 from supervisor.governance.approvals import DecideCommand, approve, deny
 from supervisor.governance.clock_reset import ResetClockCommand, reset_clock
 from supervisor.governance.drills import BeginCommand, Drill, Verdict
-from supervisor.governance.job_commands import JobCommand, ResolveCommand, enqueue_for_person
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.policy import route
 from supervisor.governance.proposals import Proposal
@@ -31,7 +30,6 @@ from supervisor.governance.rotation import open_session_of, pause_session
 from supervisor.governance.session_grants import Scope
 from supervisor.governance.token_budgets import Party, Usage, record_usage
 from supervisor.identity import Identity
-from supervisor.jobs.job import JobRequest, JobState
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.gaps import Spent
 from supervisor.ledger.holds import HoldRequest, HoldStatus
@@ -40,7 +38,6 @@ from supervisor.storage.database import Transaction
 from supervisor.worker.actions import Ticket
 from supervisor.worker.placing import Granted, HoldEnd, end_holds, place
 from supervisor.worker.tick import run_tick
-from tests.contract.job_states import job_in, job_request
 from tests.contract.policy_bench import SURE, TERMS, UTC_ZONE, PolicyBench
 
 Content: TypeAlias = msgspec.Struct
@@ -66,7 +63,7 @@ def _origin(bench: PolicyBench, command_id: str) -> Origin:
     return Origin(at=bench.clock.now(), actor="ann", command_id=command_id)
 
 
-def _sender(bench: PolicyBench, operation: Callable[..., object], *rest: object) -> Send:
+def sender(bench: PolicyBench, operation: Callable[..., object], *rest: object) -> Send:
     """Return how a command of a person is sent: content and origin, and what it needs besides."""
 
     async def send(command_id: str, content: Content) -> object:
@@ -102,24 +99,24 @@ async def _ticket(bench: PolicyBench) -> str:
 
 
 async def kill(bench: PolicyBench) -> Case:
-    send = _sender(bench, kill_switch.engage, UTC_ZONE)
+    send = sender(bench, kill_switch.engage, UTC_ZONE)
     command = KillCommand(scope="worker:w", why="x")
     return Case(send=send, content=command, others={"scope": "nonsense", "why": "y"})
 
 
 async def release(bench: PolicyBench) -> Case:
-    send = _sender(bench, kill_switch.release, UTC_ZONE)
+    send = sender(bench, kill_switch.release, UTC_ZONE)
     command = KillCommand(scope="worker:w", why="x")
     await bench.store.write(kill_switch.engage, command, _origin(bench, "k-1"), UTC_ZONE)
     return Case(send=send, content=command, others={"scope": "system", "why": "y"})
 
 
 async def approving(bench: PolicyBench) -> Case:
-    return await _deciding(bench, _sender(bench, approve, TERMS))
+    return await _deciding(bench, sender(bench, approve, TERMS))
 
 
 async def denying(bench: PolicyBench) -> Case:
-    return await _deciding(bench, _sender(bench, deny, TERMS))
+    return await _deciding(bench, sender(bench, deny, TERMS))
 
 
 async def _deciding(bench: PolicyBench, send: Send) -> Case:
@@ -129,14 +126,14 @@ async def _deciding(bench: PolicyBench, send: Send) -> Case:
 
 
 async def reconcile(bench: PolicyBench) -> Case:
-    send = _sender(bench, reconcile_hold, UTC_ZONE)
+    send = sender(bench, reconcile_hold, UTC_ZONE)
     await _place(bench, "h-1", end=HoldStatus.FORFEITED)
     command = ReconcileCommand(hold_id="h-1", cost=5)
     return Case(send=send, content=command, others={"hold_id": "none", "cost": 6})
 
 
 async def rollback(bench: PolicyBench) -> Case:
-    send = _sender(bench, roll_back, UTC_ZONE)
+    send = sender(bench, roll_back, UTC_ZONE)
 
     async def nothing(_: Context) -> None:
         return
@@ -149,13 +146,13 @@ async def rollback(bench: PolicyBench) -> Case:
 
 async def restore(bench: PolicyBench) -> Case:
     await _live(bench, "w")
-    send = _sender(bench, restored_in_place, UTC_ZONE)
+    send = sender(bench, restored_in_place, UTC_ZONE)
     others = {"backup_sha256": "b", "why": "y", "spent": Spent(cost=1)}
     return Case(send=send, content=RestoreCommand(backup_sha256="a", why="x"), others=others)
 
 
 async def reset(bench: PolicyBench) -> Case:
-    send = _sender(bench, reset_clock, UTC_ZONE)
+    send = sender(bench, reset_clock, UTC_ZONE)
     bench.clock.step_wall(86_400)
     await _live(bench, "w")
     bench.clock.step_wall(-86_400)
@@ -163,7 +160,7 @@ async def reset(bench: PolicyBench) -> Case:
 
 
 async def resume(bench: PolicyBench) -> Case:
-    send = _sender(bench, _resume_once)
+    send = sender(bench, _resume_once)
 
     def pause(tx: Transaction) -> None:
         session = open_session_of(tx, "w")
@@ -196,22 +193,34 @@ async def acknowledging(bench: PolicyBench) -> Case:
     broken = Fact(key="k", severity=Severity.CRITICAL, title="t", what="w", done="d", command="c")
     await bench.store.write(raise_fact, broken, terms, bench.origin())
     (alert,) = await bench.store.read(open_alerts)
-    send = _sender(bench, acknowledge, UTC_ZONE)
+    send = sender(bench, acknowledge, UTC_ZONE)
     command = AcknowledgeCommand(alert=alert.id, why="x")
     return Case(send=send, content=command, others={"alert": "none", "why": "y"})
 
 
-async def _job(operation: Callable[..., object], state: JobState, bench: PolicyBench) -> Case:
-    command = JobCommand(job=await job_in(bench, state, "k-1"), why="x")
-    others = {"job": await job_in(bench, state, "k-2"), "why": "y"}
-    return Case(send=_sender(bench, operation, UTC_ZONE), content=command, others=others)
+async def opening_incident(bench: PolicyBench) -> Case:
+    send = sender(bench, incidents.open_incident, UTC_ZONE)
+    return Case(send=send, content=incidents.OpenCommand(title="x"), others={"title": "y"})
 
 
-async def resolving(bench: PolicyBench) -> Case:
-    case = await _job(job_commands.resolve, JobState.UNKNOWN, bench)
-    assert isinstance(case.content, JobCommand)
-    command = ResolveCommand(job=case.content.job, is_done=False, why="x")
-    return Case(send=case.send, content=command, others={**case.others, "is_done": True})
+async def noting_incident(bench: PolicyBench) -> Case:
+    incident = await _incident(bench)
+    command = incidents.NoteCommand(incident=incident, text="x")
+    others = {"incident": "none", "text": "y", "alert": "none", "drill": "none"}
+    return Case(
+        send=sender(bench, incidents.note_incident, UTC_ZONE), content=command, others=others
+    )
+
+
+async def closing_incident(bench: PolicyBench) -> Case:
+    command = incidents.CloseCommand(incident=await _incident(bench), why="x")
+    send = sender(bench, incidents.close_incident, UTC_ZONE)
+    return Case(send=send, content=command, others={"incident": "none", "why": "y"})
+
+
+async def _incident(bench: PolicyBench) -> str:
+    command, origin = incidents.OpenCommand(title="x"), _origin(bench, "i-1")
+    return (await bench.store.write(incidents.open_incident, command, origin, UTC_ZONE)).incident
 
 
 # --- agents'
@@ -364,18 +373,6 @@ async def forfeiting(bench: PolicyBench) -> Case:
     )
 
 
-async def enqueueing(bench: PolicyBench) -> Case:
-    """Whose key is its command id; how a job is wanted is no content of it."""
-
-    async def send(command_id: str, content: Content) -> object:
-        assert isinstance(content, JobRequest)
-        asked = msgspec.structs.replace(content, key=command_id)
-        return (await bench.store.write(enqueue_for_person, asked, bench.origin(), UTC_ZONE)).id
-
-    left_out = frozenset({"queue", "key", "priority", "run_at", "attempts_max"})
-    return Case(send=send, content=job_request("k"), others={"payload": "2"}, left_out=left_out)
-
-
 CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "kill": kill,
     "release": release,
@@ -388,11 +385,9 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "resume": resume,
     "drill": drill,
     "acknowledge_alert": acknowledging,
-    "job_requeue": partial(_job, job_commands.requeue, JobState.DEAD),
-    "job_discard": partial(_job, job_commands.discard, JobState.DEAD),
-    "job_cancel": partial(_job, job_commands.cancel, JobState.QUEUED),
-    "job_resolve": resolving,
-    "enqueue": enqueueing,
+    "incident_open": opening_incident,
+    "incident_note": noting_incident,
+    "incident_close": closing_incident,
     "propose": proposing,
     "hold": holding,
     "settle": settling,

@@ -69,6 +69,9 @@ WRITES: Writes = {
     "cli/jobs.py:decision": Write(Reach.PERSON, ("job_requeue", "job_cancel", "job_discard")),
     "cli/jobs.py:job_commands.resolve": Write(Reach.PERSON, ("job_resolve",)),
     "cli/jobs.py:job_commands.enqueue_for_person": Write(Reach.PERSON, ("enqueue",)),
+    "cli/incident.py:operation": Write(
+        Reach.PERSON, ("incident_open", "incident_note", "incident_close")
+    ),
     # What agents can reach.
     "worker/jobs.py:_enqueue": Write(Reach.AGENT, ("enqueue",)),
     "worker/drain.py:begin_queue_tick": Write(Reach.AGENT, why=_A_TICK),

@@ -9,6 +9,7 @@ import zlib
 import pytest
 
 from supervisor.errors import HttpFailed, RequestRefused
+from supervisor.hands.unpacking import Unpacked
 from tests.unit.worker.conftest import Bench
 from tests.unit.worker.hostile_server import (
     Conduct,
@@ -100,6 +101,12 @@ async def test_a_bomb_is_cut_at_its_bound(bench: Bench, packing: str) -> None:
     assert error.reason == "too_large"
     (end,) = await bench.events("http_ended")
     assert int(str(end["body_bytes"])) <= BODY_BYTES_MAX
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate"])
+def test_a_bomb_is_unpacked_in_small_pieces(packing: str) -> None:
+    pieces = Unpacked(packing).feed(bomb(packing))
+    assert max(len(next(pieces)) for _ in range(100)) <= 65_536
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,24 @@ async def test_a_secret_is_given_by_name_to_who_was_granted_it(bench: Bench) -> 
     assert (recorded["tool"], recorded["target"]) == ("secrets", "OTHER")
 
 
+async def test_a_directory_that_leads_elsewhere_is_no_directory_of_its_own(bench: Bench) -> None:
+    elsewhere = bench.kernel.state_dir / "elsewhere"
+    (bench.kernel.state_dir / "workers").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "notes.txt").write_text("not yours")
+    (bench.kernel.state_dir / "workers" / "w").symlink_to(elsewhere)
+
+    async def run(ctx: Context) -> None:
+        with pytest.raises(InputRefused, match="leads out of it"):
+            ctx.files.read_text("notes.txt")
+        with pytest.raises(InputRefused, match="leads out of it"):
+            ctx.files.write_text("notes.txt", "x")
+
+    assert (await tick(bench, run)).outcome is Outcome.OK
+    assert (elsewhere / "notes.txt").read_text() == "not yours"
+    assert len(await bench.events("guardrail_tool")) == 2
+
+
 async def test_a_way_out_of_its_own_directory_is_refused_and_on_record(bench: Bench) -> None:
     async def run(ctx: Context) -> None:
         for name in ("../other/notes.txt", "/etc/passwd", "..", "a/b"):
