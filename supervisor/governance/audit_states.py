@@ -8,7 +8,14 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from supervisor.events import approval_kinds, job_kinds, kinds, upkeep_kinds
+from supervisor.events import (
+    alert_kinds,
+    approval_kinds,
+    incident_kinds,
+    job_kinds,
+    kinds,
+    upkeep_kinds,
+)
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -25,6 +32,10 @@ _OPERATIONS: Mapping[type[Event], str] = {
     kinds.KillSwitchReleased: "release",
     kinds.RollbackCompleted: "rollback",
     kinds.HoldReconciled: "reconcile",
+    alert_kinds.AlertAcknowledged: "acknowledge_alert",
+    incident_kinds.IncidentOpened: "incident_open",
+    incident_kinds.IncidentNoted: "incident_note",
+    incident_kinds.IncidentClosed: "incident_close",
     upkeep_kinds.StoreRestored: "restore",
     upkeep_kinds.LedgerClockReset: "reset_clock",
     upkeep_kinds.DrillPassed: "drill",
@@ -81,6 +92,10 @@ class StateAudit:
         kinds.BreakerClosed,
         kinds.RollbackCompleted,
         kinds.HoldReconciled,
+        alert_kinds.AlertAcknowledged,
+        incident_kinds.IncidentOpened,
+        incident_kinds.IncidentNoted,
+        incident_kinds.IncidentClosed,
         upkeep_kinds.StoreRestored,
         upkeep_kinds.LedgerClockReset,
         upkeep_kinds.DrillPassed,

@@ -121,7 +121,10 @@ def read_scorecards(tx: Transaction, wanted: Wanted, now: datetime) -> Scorecard
         cards, is_complete = _sessions(tx, reading, wanted, to_us(now))
     else:
         windows, ahead = _periods(tx, reading, wanted, now)
-        is_complete = not has_sessions_before(tx, windows[0].begins_at)
+        has_older = has_sessions_before(tx, windows[0].begins_at)
+        while not has_older and len(windows) > 1 and windows[0].is_empty:
+            del windows[0]  # the record began later
+        is_complete = not has_older and len(windows) <= wanted.windows_max
         if wanted.period is Period.HOUR:
             is_complete = is_complete and not has_retired(tx, windows[0].begins_at)
         cards = [_card(window, before) for before, window in _with_before(windows)]
@@ -163,8 +166,6 @@ def _periods(
             place = find(day.day_at)
             if place is not None and wanted.worker in (None, day.worker):
                 windows[place].figures.include(day.unpacked())
-    while len(windows) > 1 and windows[0].is_empty:
-        del windows[0]  # the record began later
     return windows, ahead
 
 

@@ -214,6 +214,23 @@ async def test_what_happened_under_a_clock_that_was_ahead_is_said(life: Recorded
     assert (found.events_ahead, sum(card.events for card in found.windows)) == (0, len(told))
 
 
+async def test_that_there_are_older_days_is_said_and_a_quiet_one_is_a_day(
+    life: RecordedLife,
+) -> None:
+    await life.start("digest")
+    await life.tick("digest", 1_000)
+    life.clock.advance(2 * DAY_S)
+    await life.tick("digest", 1_000)
+    by_last = {last: await scorecards(life, last=last) for last in (1, 2, 3, 4)}
+    assert [found.is_complete for found in by_last.values()] == [False, False, True, True]
+    keys = ["2026-06-01", "2026-06-02", "2026-06-03"]
+    assert [card.key for card in by_last[4].windows] == keys
+    quiet, newest = by_last[2].windows
+    assert (quiet.key, quiet.events) == ("2026-06-02", 0)
+    assert quiet.trend["ticks"].change == -1
+    assert newest == by_last[1].windows[0]
+
+
 async def test_that_there_are_older_sessions_is_said(day: RecordedLife) -> None:
     count = len((await scorecards(day, "session")).windows)
     assert (await scorecards(day, "session", last=count)).is_complete
