@@ -10,12 +10,14 @@ import msgspec
 from supervisor.alert_assembly import build_channels, build_settings
 from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
 from supervisor.assembly import build_canary, build_retention
+from supervisor.clock import to_us
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.heartbeat import Heartbeat
-from supervisor.maintenance.job_watch import JobWatch
+from supervisor.maintenance.job_watch import JobWatch, Leases
+from supervisor.maintenance.lease_keeper import LeaseKeeper
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.maintenance.retention_duty import RetentionDuty
@@ -23,6 +25,7 @@ from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
+from supervisor.storage.open import open_database
 from supervisor.worker.morning_report import MorningReport
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
@@ -70,6 +73,9 @@ class Upkeep:
             kernel.log,
             queues=workforce.queues,
             arrive=workforce.arrive,
+            leases=Leases(
+                boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=loaded().timezone
+            ),
         )
         self._retention = RetentionDuty(
             kernel.database, kernel.clock, kernel.log, lambda: build_retention(loaded())
@@ -100,8 +106,29 @@ class Upkeep:
             "retention": self._retention.run,
             "alerts": self.alerts.run,
             "jobs": self.job_watch.run,
+            "leases": self._keep_leases,
             "report": self._report.run,
         }
+
+    async def _keep_leases(self) -> None:
+        """Renew the leases of jobs from a thread, until cancelled."""
+        kernel, loaded = self._kernel, self._loaded()
+        keeper = LeaseKeeper(
+            kernel.in_hand,
+            boot_id=kernel.boot_id,
+            lease_s=lambda: kernel.policy.jobs.lease_s,
+            open_store=lambda: open_database(
+                loaded.config.supervisor.database,
+                state_dir=loaded.state_dir,
+                now_us=to_us(kernel.clock.now()),
+            ),
+            log=kernel.log,
+        )
+        keeper.start()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            keeper.stop()
 
     def wake(self) -> None:
         """Look at once whether a ticket was decided: another process has committed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import anyio
 from structlog.typing import FilteringBoundLogger
@@ -10,14 +12,28 @@ from structlog.typing import FilteringBoundLogger
 from supervisor.clock import Clock, to_us
 from supervisor.errors import StoreUnavailable
 from supervisor.events import job_kinds
-from supervisor.events.log import Recorded
+from supervisor.events.log import Origin, Recorded
+from supervisor.jobs.endings import Held, find_claim
+from supervisor.jobs.leases import InHand, LeaseWatch, cancels_asked, claims_of_others
 from supervisor.jobs.queue import next_due
+from supervisor.maintenance.recovery import recover_claim
 from supervisor.storage.database import Database, Transaction
 
 #: How long nothing need be heard before the queues are looked at all the same.
 _LOOK_EVERY_S = 5.0
 _RETRY_S = 1.0
 _ANY_NUMBER = 1_000_000
+#: How often while others have jobs in hand: their leases are over within a second of their end.
+_OTHERS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leases:
+    """Whose claims are this life's own, and where those that end are recorded."""
+
+    boot_id: str
+    in_hand: InHand
+    timezone: ZoneInfo
 
 
 class JobWatch:
@@ -34,8 +50,11 @@ class JobWatch:
         *,
         queues: Callable[[], Collection[str]],
         arrive: Callable[[str, int], None],
+        leases: Leases,
     ) -> None:
         """`arrive` is told of a queue and of how many jobs have come into it."""
+        self._leases = leases
+        self._watch = LeaseWatch()
         self._database = database
         self._clock = clock
         self._log = log
@@ -85,17 +104,35 @@ class JobWatch:
             return _LOOK_EVERY_S
         try:
             due = await self._database.read(_due, queues)
+            delay_s = await self._look_at_claims()
         except StoreUnavailable as error:
             self._log.error("queues_not_read", error=str(error))
             return _RETRY_S
         now = to_us(self._clock.now())
-        delay_s = _LOOK_EVERY_S
         for queue, at in due.items():
             if at <= now:
                 self._arrive(queue, _ANY_NUMBER)
             else:
                 delay_s = min(delay_s, (at - now) / 1e6)
         return delay_s
+
+    async def _look_at_claims(self) -> float:
+        """Take away what others hold in silence, and tell our own ticks whose jobs shall end."""
+        leases = self._leases
+        if leases.in_hand.tokens():
+            for asked in await self._database.read(cancels_asked, leases.boot_id):
+                leases.in_hand.cancel(asked)
+        claims = await self._database.read(claims_of_others, leases.boot_id)
+        for held in self._watch.expired(claims, self._clock.monotonic()):
+            origin = Origin(at=self._clock.now(), actor="recovery")
+            await self._database.write(_take_silent, held, origin, leases.timezone)
+        return _OTHERS_EVERY_S if claims else _LOOK_EVERY_S
+
+
+def _take_silent(tx: Transaction, held: Held, origin: Origin, timezone: ZoneInfo) -> None:
+    # It may have been renewed, or have ended, since it was looked at.
+    if find_claim(tx, held.token) == held:
+        recover_claim(tx, held, origin, timezone)
 
 
 def _due(tx: Transaction, queues: Sequence[str]) -> dict[str, int]:

@@ -106,9 +106,11 @@ async def run_queue_tick(
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
     drain = Drain(kernel, plan, begun)
+    kernel.in_hand.hold(begun.claim.token, drain)
     try:
         await drain.run(should_stop)
     finally:
+        kernel.in_hand.drop(begun.claim.token)
         with anyio.CancelScope(shield=True):
             await drain.finish()
     return drain.end
@@ -140,6 +142,8 @@ class Drain:
         self._value: ValueReported | None = None
         self._published: list[Remembered] = []
         self._outputs: HandedOver | None = None
+        self._running = ""
+        self._scope = anyio.CancelScope()
 
     @property
     def end(self) -> TickEnd:
@@ -148,6 +152,16 @@ class Drain:
         return TickEnd(
             outcome=verdict.outcome, session_id=self._session.id, refusal=_of_a_gate(verdict)
         )
+
+    def lose(self) -> None:
+        """End the job that runs: somebody else has the claim."""
+        self._endings.is_lost = True
+        self._scope.cancel()
+
+    def cancel(self, job_id: str) -> None:
+        """End this job, if it is the one that runs: a person wants it."""
+        if job_id == self._running:
+            self._scope.cancel()
 
     async def run(self, should_stop: Callable[[], bool]) -> None:
         """Do one job after the other, until one is refused or others should have the rest."""
@@ -177,9 +191,12 @@ class Drain:
             hand=(job, self._calls),
         )
         verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
+        self._running, self._scope = job.id, anyio.CancelScope()
         try:
-            verdict = await run_worker(self._kernel, self._plan, ctx)
+            with self._scope:
+                verdict = await run_worker(self._kernel, self._plan, ctx)
         finally:
+            self._running = ""
             with anyio.CancelScope(shield=True):
                 await ctx.close()
                 if ctx.handed_over is not None:

@@ -22,6 +22,7 @@ from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.identity import NOBODY, Identity
 from supervisor.jobs.job import JobRules
+from supervisor.jobs.leases import InHand
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
@@ -112,6 +113,7 @@ class Kernel:
     log: structlog.typing.FilteringBoundLogger
     request_stop: Callable[[str], None]
     in_flight: InFlight = field(default_factory=InFlight)
+    in_hand: InHand = field(default_factory=InHand)
     is_stopping: bool = False
     wait_slice_s: float = 30.0
     hosts: HostBook = field(default_factory=HostBook)

@@ -96,3 +96,17 @@ FROM jobs
 WHERE (:queue = '' OR queue = :queue) AND (:state = '' OR state = :state)
 ORDER BY number DESC
 LIMIT :rows_max
+
+-- name: renew
+UPDATE job_claims SET beats = beats + 1 WHERE boot_id = :boot_id
+RETURNING token
+
+-- name: claims_of_others
+SELECT token, queue, boot_id, worker, tick, session_id, lease_us, beats
+FROM job_claims WHERE boot_id <> :boot_id ORDER BY token
+
+-- Of a daemon's jobs, those that a person wants to end.
+-- name: cancels
+SELECT jobs.id, jobs.token
+FROM jobs JOIN job_claims ON job_claims.token = jobs.token
+WHERE jobs.state = 'running' AND jobs.is_cancel_asked = 1 AND job_claims.boot_id = :boot_id
