@@ -29,6 +29,8 @@ max_cost_usd = 1000000.0
 max_actions = 1000000000
 [spend]
 daily_cap_usd = 1000000.0
+[breakers]
+repeats_max = 0
 [http]
 listen = "127.0.0.1:0"
 [providers.builtin]

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
+from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
@@ -92,6 +93,7 @@ def build_policy(loaded: Loaded) -> Policy:
         on_cap=spend.on_cap,
         min_output_tokens=spend.min_output_tokens,
         actions=build_action_policy(loaded),
+        breakers=build_breaker_rules(loaded.config),
         governor=build_governor(loaded.config),
         jobs=build_job_rules(loaded.config),
     )
@@ -110,6 +112,19 @@ def build_job_rules(config: Config) -> JobRules:
     )
 
 
+def build_breaker_rules(config: Config) -> BreakerRules:
+    """Return when breakers open, and for how long."""
+    section = config.breakers
+    return BreakerRules(
+        failures_max=section.failures_max,
+        provider_failures_max=section.provider_failures_max,
+        system_failures_max=section.system_failures_max,
+        repeats_max=section.repeats_max,
+        cooldown_s=section.cooldown_s,
+        cooldown_max_s=section.cooldown_max_s,
+    )
+
+
 def build_models(loaded: Loaded) -> Models:
     """Return every provider of the config, opened.
 
@@ -120,7 +135,8 @@ def build_models(loaded: Loaded) -> Models:
         name: _source(name, section, loaded.secret(section.api_key_env))
         for name, section in loaded.config.providers.items()
     }
-    return Models(sources)
+    named = (worker.model for worker in loaded.config.worker.values())
+    return Models(sources, named=[name for name in named if name])
 
 
 def _source(name: str, section: ProviderSection, api_key: str | None) -> Source:

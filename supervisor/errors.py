@@ -209,18 +209,24 @@ class KillSwitchEngaged(Refusal):
 
 
 class BreakerOpen(Refusal):
-    """A breaker is open; `retry_at` is when it lets one probe through."""
+    """A breaker is open; `retry_at` is when it lets one probe through, or when to look again.
+
+    `probe` is the tick or the hold that probes it now, empty where none does.
+    """
 
     code = "breaker_open"
 
-    def __init__(self, *, name: str, why: str, retry_at: datetime) -> None:
+    def __init__(self, *, name: str, why: str, retry_at: datetime, probe: str = "") -> None:
+        when = f"it lets one probe through at {iso(retry_at)}"
         super().__init__(
             subject=f"breaker {name}",
             what=f"open: {why}",
-            fix=f"it lets one probe through at {iso(retry_at)}; mend the cause until then",
+            fix=(f"its probe {probe} is under way" if probe else when)
+            + f"; mend the cause, then wait, or `supervisor breakers close {name} --why TEXT`",
         )
         self.name = name
         self.retry_at = retry_at
+        self.probe = probe
 
 
 class SessionNotActive(Refusal):

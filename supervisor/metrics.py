@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from supervisor.events import hands_kinds, kinds, upkeep_kinds
 from supervisor.events.log import Recorded
-from supervisor.governance.breakers import BreakerState
+from supervisor.governance.breaker import BreakerState
 from supervisor.money import to_usd
 from supervisor.redaction import REDACTION
 

@@ -10,7 +10,7 @@ import msgspec
 from supervisor.alerts.record import Undelivered, undelivered
 from supervisor.clock import from_us
 from supervisor.governance.backlog import Backlog, read_backlog
-from supervisor.governance.breakers import Breaker
+from supervisor.governance.breaker import Breaker, all_breakers
 from supervisor.governance.drills import Drill, last_passes
 from supervisor.governance.job_facts import QueueCount, queue_counts
 from supervisor.governance.kill_switch import Latch, engaged
@@ -45,7 +45,7 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         cap=cap.limit_amount,
         today=find_account(tx, cap.id),
         latches=engaged(tx),
-        breakers=tx.rows("governance.breakers", Breaker),
+        breakers=all_breakers(tx),
         sessions=tx.rows("sessions.open_ones", Session),
         drills=last_passes(tx),
         approvals=read_backlog(tx),

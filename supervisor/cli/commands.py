@@ -29,6 +29,7 @@ COMMANDS = {
     "stop": Entry("stop", "stops the daemon and keeps it stopped; --clear ends that"),
     "kill": Entry("kill", "latches a kill of a session, a worker or everything"),
     "release": Entry("kill", "unlatches a kill"),
+    "breakers": Entry("breakers", "lists breakers; closes one whose cause is mended"),
     "spend": Entry("spend", "accounts against their limits; --by whom; --suggest limits"),
     "events": Entry("events", "lists and follows the record"),
     "audit": Entry("audit", "proves the record: numbers, hashes, counters, balances, ticks"),

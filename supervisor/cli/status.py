@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from supervisor.assembly import build_budgets
+from supervisor.cli.breakers import TITLES as BREAKER_TITLES
+from supervisor.cli.breakers import breaker_row
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import (
     print_error,
@@ -160,11 +162,7 @@ def _print_breakers(status: Status) -> None:
     if not status.breakers:
         return
     print()
-    rows = [
-        (one.name, str(one.state), one.changed_at, one.retry_at or "-", one.why)
-        for one in status.breakers
-    ]
-    print_table(("BREAKER", "STATE", "SINCE", "PROBE AT", "WHY"), rows)
+    print_table(BREAKER_TITLES, [breaker_row(one) for one in status.breakers])
 
 
 def _print_approvals(status: Status) -> None:

@@ -77,9 +77,9 @@ def check_secrets(
             raise fail(where, name, "is no variable's name", fix)
         value = environment.get(name)
         if not value:
-            raise fail(where, name, f"and ${name} is not set", f"set ${name} in the environment")
+            raise fail(where, name, "is not set in the environment", f"set ${name}")
         if len(value) < SECRET_CHARS_MIN:
-            what = f"has a value too short to be redacted, of less than {SECRET_CHARS_MIN}"
+            what = f"has a value of less than {SECRET_CHARS_MIN} characters, too short to redact"
             raise fail(where, name, what, "use a longer secret")
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
+from supervisor.config.breaker_sections import BreakersSection
 from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
 from supervisor.config.policy_sections import PolicySection
 
@@ -215,6 +216,7 @@ class Config(_Section, frozen=True, kw_only=True):
     providers: Mapping[str, ProviderSection] = {}
     worker: Mapping[str, WorkerSection] = {}
     policy: PolicySection = PolicySection()
+    breakers: BreakersSection = BreakersSection()
     models: ModelsSection | None = None
     token_budget: tuple[TokenBudgetSection, ...] = ()
     value: ValueSection = ValueSection()

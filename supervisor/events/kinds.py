@@ -223,26 +223,31 @@ class KillSwitchReleased(Event, frozen=True, kw_only=True):
 
 
 class BreakerOpened(Event, frozen=True, kw_only=True):
-    """A breaker opened; `retry_at` is when it lets a probe through."""
+    """A breaker opened, the `openings`-th time on end; `retry_at` is when it lets a probe in."""
 
     kind = "breaker_opened"
     name: str
     why: str
     retry_at: int
+    cause: str = "overrun"
+    openings: int = 1
 
 
 class BreakerHalfOpened(Event, frozen=True, kw_only=True):
-    """A breaker lets one probe through."""
+    """A breaker lets one probe through: a tick, or a call by its hold."""
 
     kind = "breaker_half_opened"
     name: str
+    probe: str = ""
 
 
 class BreakerClosed(Event, frozen=True, kw_only=True):
-    """A breaker's probe succeeded."""
+    """A breaker's probe went well, or a person has closed it; `why` says which."""
 
     kind = "breaker_closed"
     name: str
+    why: str = ""
+    is_by_hand: bool = False
 
 
 # --- money

@@ -19,7 +19,7 @@ from supervisor.events import (
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
-from supervisor.governance.breakers import BreakerState
+from supervisor.governance.breaker import BreakerState
 from supervisor.governance.sound_rows import TextKey, damage_text, sound_rows
 from supervisor.governance.sums import StateSum, Sums
 from supervisor.storage.database import Transaction
@@ -46,11 +46,6 @@ _OPERATIONS: Mapping[type[Event], str] = {
     job_kinds.JobResolved: "job_resolve",
 }
 
-_BREAKER_STATES: Mapping[type[Event], BreakerState] = {
-    kinds.BreakerOpened: BreakerState.OPEN,
-    kinds.BreakerHalfOpened: BreakerState.HALF_OPEN,
-    kinds.BreakerClosed: BreakerState.CLOSED,
-}
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
@@ -61,8 +56,14 @@ class _Latch(msgspec.Struct, frozen=True):
 
 
 class _Breaker(msgspec.Struct, frozen=True):
+    """A breaker's row; one that has only counted failures has no event."""
+
     name: str
-    state: BreakerState
+    state: BreakerState = BreakerState.CLOSED
+    cause: str = ""
+    why: str = ""
+    retry_at: int = 0
+    openings: int = 0
 
 
 class _Command(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ class StateAudit:
         self._tx = tx
         self._findings = findings
         self._latches: dict[str, bool] = {}
-        self._breakers: dict[str, BreakerState] = {}
+        self._breakers: dict[str, _Breaker] = {}
         self._reset_from = 0
         # The position of the latest event of each: below the last export's end they may not come
         # in order, and those before its cut have lost their commands.
@@ -128,14 +129,17 @@ class StateAudit:
             case "kill":
                 self._latches[name] = total.state == "engaged"
             case "breaker":
-                self._breakers[name] = BreakerState(total.state)
+                self._breakers[name] = msgspec.json.decode(total.state, type=_Breaker)
             case _:
                 self._reset_from = int(total.state)
 
     def carried(self) -> dict[str, StateSum]:
         """Return where the events read so far, and those before them, have left everything."""
         states = {f"kill {name}": _latch_text(is_on) for name, is_on in self._latches.items()}
-        states |= {f"breaker {name}": str(state) for name, state in self._breakers.items()}
+        states |= {
+            f"breaker {name}": msgspec.json.encode(breaker).decode()
+            for name, breaker in self._breakers.items()
+        }
         if self._reset_from:
             states["clock reset"] = str(self._reset_from)
         return {
@@ -159,7 +163,7 @@ class StateAudit:
                     self._latches[event.scope] = isinstance(event, kinds.KillSwitchEngaged)
             case kinds.BreakerOpened() | kinds.BreakerHalfOpened() | kinds.BreakerClosed():
                 if self._is_news(row, f"breaker {event.name}"):
-                    self._breakers[event.name] = _BREAKER_STATES[type(event)]
+                    self._breakers[event.name] = self._moved(event)
             case upkeep_kinds.LedgerClockReset():
                 self._reset_from = max(self._reset_from, event.clock_before)
             case _:
@@ -167,6 +171,27 @@ class StateAudit:
         operation = _operation_of(event)
         if operation is not None and row.command_id and row.at >= self._cut_at:
             self._check_command(row, operation)
+
+    def _moved(
+        self, event: kinds.BreakerOpened | kinds.BreakerHalfOpened | kinds.BreakerClosed
+    ) -> _Breaker:
+        before = self._breakers.get(event.name, _Breaker(event.name))
+        match event:
+            case kinds.BreakerOpened():
+                return _Breaker(
+                    name=event.name,
+                    state=BreakerState.OPEN,
+                    cause=event.cause,
+                    why=event.why,
+                    retry_at=event.retry_at,
+                    openings=event.openings,
+                )
+            case kinds.BreakerHalfOpened():
+                return msgspec.structs.replace(before, state=BreakerState.HALF_OPEN)
+            case kinds.BreakerClosed():
+                # Who closes one by hand says that its cause is gone: it begins anew.
+                openings = 0 if event.is_by_hand else before.openings
+                return _Breaker(name=event.name, openings=openings)
 
     def _check_command(self, row: EventRow, operation: str) -> None:
         # Without its row the same command, sent again, would be done again.
@@ -198,12 +223,14 @@ class StateAudit:
 
     def _check_breakers(self) -> None:
         for breaker in self._rows("breakers", "breaker", _Breaker, lambda row: row.name):
-            should = self._breakers.pop(breaker.name, None)
-            if breaker.state != should:
-                what = f"its row says {breaker.state}, its events {should or 'nothing'}"
-                self._findings.add(f"breaker {breaker.name}", what)
-        for name, state in self._breakers.items():
-            self._findings.add(f"breaker {name}", f"its events say {state}, it has no row")
+            should = self._breakers.pop(breaker.name, _Breaker(breaker.name))
+            for field in _Breaker.__struct_fields__[1:]:
+                says, should_say = getattr(breaker, field), getattr(should, field)
+                if says != should_say:
+                    what = f"its row says {field} {says!s}, its events {should_say!s}"
+                    self._findings.add(f"breaker {breaker.name}", what)
+        for name, should in self._breakers.items():
+            self._findings.add(f"breaker {name}", f"its events say {should.state}, it has no row")
 
     def _check_commands(self) -> None:
         for command in self._rows("commands", "command", _Command, lambda row: row.id):
@@ -247,6 +274,8 @@ def _operation_of(event: Event) -> str | None:
             return "approve" if is_decision else None
         case approval_kinds.ApprovalDenied():
             return "deny" if event.ticket else None
+        case kinds.BreakerClosed():
+            return "close_breaker" if event.is_by_hand else None
         case _:
             return _OPERATIONS.get(type(event))
 

@@ -10,6 +10,8 @@ from supervisor.clock import from_us, iso, to_us
 from supervisor.errors import ActionDenied, BudgetExceeded, Refusal
 from supervisor.events import approval_kinds, kinds
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.breaker import Asker, to_probe
+from supervisor.governance.breakers import begin_probe
 from supervisor.governance.gates import first_refusal, look
 from supervisor.governance.proposals import (
     EXECUTION_PREFIX,
@@ -42,12 +44,15 @@ def begin_execution(
     What is held is what was proposed, whatever `request` says. What a person has approved is
     counted in its session's risk here; what the policy approved was counted then.
     """
-    situation = look(tx, worker=request.worker, now=origin.at)
+    asker = Asker(worker=request.worker, tick=request.tick, is_call=True)
+    situation = look(tx, asker, now=origin.at)
     with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
         if refusal is None:
             taken = _take(tx, journal, request, proposal_id, budgets)
             if isinstance(taken, StoredProposal):
+                probed = to_probe(situation.breakers, asker)
+                begin_probe(tx, journal, probed, asker, hold=request.id)
                 return _start(tx, journal, taken, rules)
             refusal = taken
         if isinstance(refusal, BudgetExceeded):

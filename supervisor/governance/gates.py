@@ -10,7 +10,7 @@ import msgspec
 
 from supervisor.clock import from_us
 from supervisor.errors import Refusal, SessionNotActive
-from supervisor.governance.breakers import Breaker, admits, find_breaker, worker_breaker
+from supervisor.governance.breaker import Asker, Breaker, admits, watched_breakers
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.rotation import open_session_of
@@ -27,8 +27,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
-    that no account of money can stop it. `access` is what the governor says of its model, None
-    where nothing is governed.
+    that no account of money can stop it. `breakers` are those of the asker that are not closed, or
+    that count failures. `access` is what the governor says of its model, None where nothing is
+    governed.
     """
 
     now: datetime
@@ -38,8 +39,14 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     latches: Sequence[Latch] = ()
     spent: Sequence[Balance] = ()
     is_free: bool = False
-    breaker: Breaker | None = None
+    asker: Asker
+    breakers: Sequence[Breaker] = ()
     access: ModelAccess | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a good end would be news to a breaker."""
+        return bool(self.breakers)
 
 
 Gate: TypeAlias = Callable[[Situation], Refusal | None]
@@ -75,9 +82,11 @@ def spend_cap(situation: Situation) -> Refusal | None:
     return None
 
 
-def breaker(situation: Situation) -> Refusal | None:
-    """Refuse while the worker's breaker is open."""
-    return admits(situation.breaker, situation.now)
+def breakers(situation: Situation) -> Refusal | None:
+    """Refuse while a breaker of the worker, of the call's provider or of all is open."""
+    asker, now = situation.asker, situation.now
+    refusals = (admits(breaker, asker, now) for breaker in situation.breakers)
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 def model_access(situation: Situation) -> Refusal | None:
@@ -86,7 +95,7 @@ def model_access(situation: Situation) -> Refusal | None:
 
 
 #: In the order of requirement D3; the last is of paid calls alone.
-GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breaker, model_access)
+GATES: tuple[Gate, ...] = (kill_switch, acp_session, spend_cap, breakers, model_access)
 
 
 def first_refusal(situation: Situation) -> Refusal | None:
@@ -102,14 +111,16 @@ class _Alarms(msgspec.Struct, frozen=True):
     """Whether there is anything to read, which most of the time there is not, and the time."""
 
     latches: int
-    breaker: str | None
+    breakers: int
     ledger_at: int
 
 
-def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
-    """Read what the gates of a paid call look at; its accounts are checked by the hold."""
-    name = worker_breaker(worker)
-    alarms = tx.recall("governance.alarms", _Alarms, breaker=name)
+def look(tx: Transaction, asker: Asker, *, now: datetime) -> Situation:
+    """Read what the gates of a tick or a paid call look at; a call's hold checks its accounts."""
+    worker, (breaker, provider, system) = asker.worker, asker.breakers
+    alarms = tx.recall(
+        "governance.alarms", _Alarms, breaker=breaker, provider=provider, system=system
+    )
     assert alarms is not None, "a count always has a row"
     return Situation(
         now=now,
@@ -117,7 +128,8 @@ def look(tx: Transaction, *, worker: str, now: datetime) -> Situation:
         worker=worker,
         session=open_session_of(tx, worker),
         latches=engaged(tx) if alarms.latches else (),
-        breaker=find_breaker(tx, name) if alarms.breaker else None,
+        asker=asker,
+        breakers=watched_breakers(tx, asker) if alarms.breakers else (),
     )
 
 

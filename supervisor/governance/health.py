@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
-from supervisor.governance.breakers import BreakerState
+from supervisor.governance.breaker import BreakerState
 from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
 from supervisor.governance.status import Status
 
@@ -130,7 +130,8 @@ def _troubles(status: Status) -> list[Problem]:
         Problem(
             health=Health.DEGRADED,
             what=f"breaker {breaker.name} is open: {breaker.why}",
-            fix=f"mend its cause; it lets one probe through at {breaker.retry_at}",
+            fix=f"it lets one probe through at {breaker.retry_at}; mend its cause, then wait, or"
+            f" `supervisor breakers close {breaker.name} --why TEXT`",
         )
         for breaker in status.breakers
         if breaker.state is BreakerState.OPEN

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from supervisor.governance.breakers import Breaker
+from supervisor.governance.breaker import Breaker
 from supervisor.governance.kill_switch import Latch, engaged
 from supervisor.governance.restored_approvals import pending_tickets
 from supervisor.governance.session import DAEMON_STOPPED

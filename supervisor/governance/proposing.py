@@ -16,6 +16,7 @@ from supervisor.governance.approvals import (
     request_decision,
     settle_ticket,
 )
+from supervisor.governance.breaker import Asker
 from supervisor.governance.commands import check_same_content, conflict
 from supervisor.governance.gates import Situation, first_refusal, look
 from supervisor.governance.policy import (
@@ -104,7 +105,8 @@ def propose(
     Raises:
         CommandConflict: the id was used for another proposal; it names the field that differs.
     """
-    situation = look(tx, worker=request.worker, now=origin.at)
+    asker = Asker(worker=request.worker, tick=request.tick)
+    situation = look(tx, asker, now=origin.at)
     refusal = first_refusal(situation)
     if refusal is not None:
         with Journal(tx, request.session_id, origin) as journal:

@@ -10,7 +10,7 @@ import msgspec
 from supervisor.clock import from_us, iso, to_us
 from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal, Origin
-from supervisor.governance.breakers import BreakerState
+from supervisor.governance.breakers import reopen
 from supervisor.governance.commands import once
 from supervisor.governance.kept import BackupFacts, Kept, backup_facts, holds_since
 from supervisor.governance.kill_switch import Latch, engaged
@@ -234,17 +234,7 @@ def _latch(tx: Transaction, journal: Journal, latch: Latch) -> bool:
 def _open_breakers(tx: Transaction, journal: Journal, kept: Kept) -> None:
     for breaker in kept.breakers:
         # A half-open one had let its probe through, and nobody knows how that went.
-        tx.run(
-            "governance.set_breaker",
-            name=breaker.name,
-            state=BreakerState.OPEN,
-            why=breaker.why,
-            now=to_us(journal.origin.at),
-            retry_at=breaker.retry_at,
-        )
-        journal.add(
-            kinds.BreakerOpened(name=breaker.name, why=breaker.why, retry_at=breaker.retry_at)
-        )
+        reopen(tx, journal, breaker)
 
 
 def _pause(tx: Transaction, kept: Kept, origin: Origin) -> None:

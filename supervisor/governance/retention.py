@@ -88,6 +88,10 @@ class _Candidate(msgspec.Struct, frozen=True):
     is_old: bool
 
 
+class _HoldId(msgspec.Struct, frozen=True):
+    id: str
+
+
 class _AccountIds(msgspec.Struct, frozen=True):
     account_ids: str
 
@@ -125,11 +129,7 @@ def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None
     days = tx.rows(
         "retention.old_system_windows", _Window, system=SYSTEM, cut=cut_us, rows_max=days_max
     )
-    if not days:
-        return None
-    following = tx.row(
-        "retention.next_window", _NextWindow, worker=SYSTEM, after=days[-1].window_start
-    )
+    following = _first_that_stays(tx, days)
     if following is None:
         return None
     first = tx.row("retention.first_position", _Position, session_id=following.id)
@@ -152,6 +152,22 @@ def choose_batch(tx: Transaction, *, cut_us: int, days_max: int) -> Batch | None
         seen=0 if newest is None else newest.position,
         held_back=held_back,
     )
+
+
+def _first_that_stays(tx: Transaction, days: Sequence[_Window]) -> _NextWindow | None:
+    """Return the day of the system behind the last one that can go, None where none can.
+
+    Not before a hold that was put right, or recovered, in a later day: what tells of it would stay.
+    """
+    for day in reversed(days):
+        following = tx.row(
+            "retention.next_window", _NextWindow, worker=SYSTEM, after=day.window_start
+        )
+        if following is None:
+            return None
+        if tx.row("retention.ended_later", _HoldId, cut_at=following.opened_at) is None:
+            return following
+    return None
 
 
 def _oldest_of_each(candidates: Sequence[_Candidate]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ import msgspec
 from supervisor.clock import from_us, iso
 from supervisor.events.counters import Counters
 from supervisor.governance.backlog import Backlog, read_backlog
-from supervisor.governance.breakers import Breaker, BreakerState
+from supervisor.governance.breaker import Breaker, BreakerState, all_breakers
 from supervisor.governance.kill_switch import engaged
 from supervisor.governance.session import Session, SessionWithTotals
 from supervisor.governance.spending import AccountStatus, read_accounts
@@ -92,13 +92,21 @@ class KillStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A breaker that has opened once."""
+    """A breaker that has opened, or counted a failure, once.
+
+    `cause` is what opened it, `openings` how often on end, `failures` those in a row, and `probe`
+    the tick or the hold that probes it now.
+    """
 
     name: str
     state: BreakerState
+    cause: str
     why: str
     changed_at: str
     retry_at: str | None
+    openings: int
+    failures: int
+    probe: str
 
 
 class ClockStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +195,7 @@ def read_status(
             )
             for latch in engaged(tx)
         ),
-        breakers=tuple(_breaker(breaker) for breaker in tx.rows("governance.breakers", Breaker)),
+        breakers=tuple(breaker_status(breaker) for breaker in all_breakers(tx)),
         approvals=_approvals(read_backlog(tx), now),
         clock=_clock(tx, sessions, now),
         troubles=around.troubles,
@@ -320,13 +328,19 @@ def summary_of_session(session: SessionWithTotals) -> SessionSummary:
     )
 
 
-def _breaker(breaker: Breaker) -> BreakerStatus:
+def breaker_status(breaker: Breaker) -> BreakerStatus:
+    """Return a breaker in words; `retry_at` is that of an open one."""
+    is_open = breaker.state is BreakerState.OPEN
     return BreakerStatus(
         name=breaker.name,
         state=breaker.state,
+        cause=breaker.cause,
         why=breaker.why,
-        changed_at=iso(from_us(breaker.changed_at)),
-        retry_at=moment_text(breaker.retry_at or None),
+        changed_at=iso(from_us(breaker.changed_at)) if breaker.changed_at else "-",
+        retry_at=moment_text(breaker.retry_at) if is_open else None,
+        openings=breaker.openings,
+        failures=breaker.failures,
+        probe=breaker.probe,
     )
 
 

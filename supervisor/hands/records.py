@@ -12,6 +12,7 @@ from supervisor.errors import Refusal, storable
 from supervisor.events import hands_kinds, kinds
 from supervisor.events.event import Event
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.breaker import Asker
 from supervisor.governance.gates import first_refusal, look
 from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database, Transaction
@@ -42,7 +43,7 @@ def use_tool(
 
     `also` is done in the same transaction, where they say yes.
     """
-    refusal = first_refusal(look(tx, worker=tick.worker, now=origin.at))
+    refusal = first_refusal(look(tx, Asker(worker=tick.worker, tick=tick.number), now=origin.at))
     with Journal(tx, tick.session_id, origin) as journal:
         if refusal is None:
             also(tx)

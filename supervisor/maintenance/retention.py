@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
 from datetime import timedelta
 from functools import partial
@@ -35,6 +37,8 @@ from supervisor.storage.scratch import ScratchStore
 #: Between two pages of deletions, so that whoever else writes has the store in between.
 _PAUSE_S = 0.005
 _ALL_DAYS = 1_000_000
+#: Another run may be at work on what is younger.
+_LEFTOVER_S = 86_400.0
 
 
 class Retained(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,8 @@ async def retain(
     if plan.keep_days and await database.read(system_is_due, clock.now()):
         origin = Origin(at=clock.now(), actor=actor)
         await database.write(rotate_system, origin, plan.timezone)
+    before_s = clock.now().timestamp() - _LEFTOVER_S
+    await anyio.to_thread.run_sync(_remove_leftovers, plan.folder, before_s)
     exports: list[Export] = []
     held_back: tuple[str, ...] = ()
     while plan.keep_days:
@@ -95,9 +101,9 @@ async def _prune(database: Database, plan: RetentionPlan, *, clock: Clock, actor
 async def _export_next(
     database: Database, plan: RetentionPlan, *, clock: Clock, actor: str
 ) -> tuple[Batch | None, Export | None]:
-    """Export the oldest days; where these alone are no whole story, all that is old enough."""
+    """Export the oldest days; where these are no whole story, all that are old enough, or one."""
     refused: ExportRefused | None = None
-    for days_max in (DAYS_MAX, _ALL_DAYS):
+    for days_max in (DAYS_MAX, _ALL_DAYS, 1):
         cut_us = to_us(clock.now() - timedelta(days=plan.keep_days))
         batch = await database.read(choose_batch, cut_us=cut_us, days_max=days_max)
         if batch is None or not batch.sessions:
@@ -107,7 +113,7 @@ async def _export_next(
         except ExportRefused as error:
             if await database.read(_last_number) >= batch.number:
                 return batch, None  # another process has just exported it, and prunes it
-            refused = error
+            refused = refused or error
             continue
         origin = Origin(at=clock.now(), actor=actor)
         command = RetireCommand(batch=batch, sealed=sealed)
@@ -133,6 +139,18 @@ async def _forget(database: Database, path: Path) -> None:
     last = await database.read(_last_export)
     if last is None or last.file != path.name:
         path.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path, before_s: float) -> None:
+    """Remove what runs that were killed have left of exports that never got their name."""
+    for path in (*folder.glob("retention-*"), *folder.glob(".retired-*.new")):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime > before_s:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 async def _export(database: Database, plan: RetentionPlan, batch: Batch) -> Sealed:
@@ -187,6 +205,8 @@ def _refused(batch: Batch, finding: str) -> ExportRefused:
         )
     return ExportRefused(
         subject=f"export {batch.number}",
-        what=f"is not sound and was not made; nothing was pruned. The first finding: {finding}",
-        fix="`supervisor audit` says whether the store itself is sound; keep a copy and report it",
+        what="does not pass the audit by itself and was not made; nothing was pruned. The first"
+        f" finding: {finding}",
+        fix="`supervisor audit`: where that is sound, a younger window tells of it, and they"
+        " go together later; else keep a copy of the store and report it",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from supervisor.clock import iso
 from supervisor.errors import StoreUnavailable
+from supervisor.redaction import REDACTION
 
 STOP_NAME = "STOP"
 
@@ -21,7 +22,7 @@ def write_stop(state_dir: Path, *, actor: str, why: str, at: datetime) -> Path:
     """
     path = state_dir / STOP_NAME
     written = state_dir / f".{STOP_NAME}.{os.getpid()}"
-    reason = " ".join(why.split()) or "no reason given"
+    reason = REDACTION.text(" ".join(why.split())) or "no reason given"
     try:
         written.write_text(f"{iso(at)} {actor}: {reason}\n", encoding="utf-8")
         written.chmod(0o600)

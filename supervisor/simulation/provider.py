@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -45,6 +45,10 @@ class SimulatedModels(Models):
 
     def resolve(self, full_name: str, at: datetime) -> Model:
         model = self._real.resolve(full_name, at)
+        return replace(model, provider=SimulatedProvider(self._vendor, model.price))
+
+    def cheapest(self, full_name: str, at: datetime, *, may_use: Callable[[Model], bool]) -> Model:
+        model = self._real.cheapest(full_name, at, may_use=may_use)
         return replace(model, provider=SimulatedProvider(self._vendor, model.price))
 
     def is_free(self, full_name: str) -> bool:

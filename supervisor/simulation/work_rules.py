@@ -11,6 +11,7 @@ from supervisor.errors import BreakerOpen, KillSwitchEngaged, SessionNotActive
 from supervisor.events import kinds
 from supervisor.events.log import Recorded
 from supervisor.outcome import WORKER_OUTCOMES
+from supervisor.simulation.breaker_watch import BreakerWatch
 from supervisor.simulation.checks import Checks
 from supervisor.simulation.session_rules import SessionRules
 from supervisor.simulation.store import Refused
@@ -61,11 +62,12 @@ class WorkRules:
     troubled_s: float = -1.0
     locked_s: float = -1.0
     _workers: dict[str, _Worker] = field(init=False)
-    _breakers: dict[str, int] = field(default_factory=dict)
+    _breakers: BreakerWatch = field(init=False)
     _checkpoints: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._workers = {name: _Worker() for name in self.every_s}
+        self._breakers = BreakerWatch(self.clock, self.checks, self._runs)
 
     def begin_life(self, boot_id: str) -> None:
         """Note that another process has started: it knows of no crash and of no wait."""
@@ -110,12 +112,6 @@ class WorkRules:
 
     def _follow_rest(self, recorded: Recorded) -> None:
         match event := recorded.event:
-            case kinds.BreakerOpened():
-                self._breakers[event.name] = event.retry_at
-            case kinds.BreakerHalfOpened():
-                is_due = to_us(recorded.origin.at) >= self._breakers.get(event.name, 0)
-                self.checks.require(is_due, "a breaker cools down", event)
-                self._breakers.pop(event.name, None)
             case kinds.CheckpointCreated():
                 self._checkpoints[event.checkpoint] = self._workers[event.worker].state
             case kinds.RollbackCompleted():
@@ -123,7 +119,12 @@ class WorkRules:
             case kinds.SessionResumed():
                 self.disturb()
             case _:
-                return
+                self._breakers.follow(recorded)
+
+    def _runs(self, tick: str) -> bool:
+        name, _, number = tick.partition("#")
+        running = self._workers[name].running
+        return running is not None and str(running.number) == number
 
     def _number(self, name: str, tick: int) -> _Worker:
         worker = self._workers[name]
@@ -150,9 +151,7 @@ class WorkRules:
     def _start(self, recorded: Recorded, event: kinds.CycleStarted) -> None:
         worker = self._number(event.worker, event.tick)
         self.sessions.check_start(recorded, event.worker)
-        retry_at = self._breakers.get(f"worker:{event.worker}", 0)
-        is_admitted = to_us(recorded.origin.at) >= retry_at
-        self.checks.require(is_admitted, "nothing starts past an open breaker", event, retry_at)
+        self._breakers.check_start(event.worker, to_us(recorded.origin.at))
         orphans = [
             other
             for other in self._workers.values()
@@ -258,8 +257,7 @@ class WorkRules:
                 is_so = session is not None and session.status == refusal.status
                 self.checks.require(is_so, rule, refusal, session)
             case BreakerOpen():
-                is_open = self._breakers.get(refusal.name, 0) > to_us(self.clock.now())
-                self.checks.require(is_open, rule, refusal)
+                self._breakers.check_refusal(refusal)
             case _:
                 return
 

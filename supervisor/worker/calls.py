@@ -9,38 +9,31 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.lowlevel
 import msgspec
+from msgspec.structs import replace
 
 from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
 from supervisor.events.log import Origin
+from supervisor.governance.breakers import Fault
 from supervisor.governance.executions import begin_execution
-from supervisor.governance.model_governor import ModelAccess
 from supervisor.governance.proposals import execution_hold_id
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.hold_rows import call_hold_id
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
-from supervisor.providers.provider import Message, ModelAnswer, ModelRequest
+from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.worker import placing
+from supervisor.worker.bidding import Question, bid_for, cheapest, request_of
 from supervisor.worker.callers import Caller
 from supervisor.worker.models import Model
-from supervisor.worker.placing import Bid, Granted, HoldEnd
+from supervisor.worker.own_probe import OwnProbe
+from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.replies import Reply, ReplyStream
+from supervisor.worker.streak import Streak, fingerprint
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
-_UNMETERED = Metering()
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of a model, and on whose behalf."""
-
-    model: Model
-    messages: tuple[Message, ...]
-    max_tokens: int
-    purpose: str
-    caller: Caller
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +74,11 @@ class _Ending:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, ProviderFailed):
-            if error.was_refused:
-                self._calls.release(self._hold, why=error.what)
-            else:
-                self._calls.forfeit(self._hold, why=error.what)
+            # A request that a provider turns down for good says nothing against the provider.
+            is_providers = error.is_retryable or not error.was_refused
+            fault = Fault.PROVIDER if is_providers else Fault.CALL
+            end = self._calls.release if error.was_refused else self._calls.forfeit
+            end(self._hold, why=error.what, fault=fault)
         elif error is not None:
             self._calls.forfeit(self._hold, why="cancelled while it was in flight")
         else:
@@ -102,8 +96,16 @@ class Calls:
         self._session_id = session_id
         self._count = 0
         self._open: set[str] = set()
+        self._watched: set[str] = set()
         self._ends: list[HoldEnd] = []
         self._written: list[Awaitable[object]] = []
+        self._probe = OwnProbe()
+        self.streak = Streak()
+        self.is_watched = True
+
+    def go_on(self, streak: Streak, *, is_watched: bool) -> None:
+        """Begin with the worker's last call, and with what the breakers knew of the tick."""
+        self.streak, self.is_watched = streak, is_watched
 
     def origin(self, command_id: str = "") -> Origin:
         """Return the origin of an event that this tick makes now."""
@@ -162,41 +164,33 @@ class Calls:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
     async def _place_call(self, question: Question) -> _Call:
-        model, max_tokens = question.model, question.max_tokens
-        asked = ModelRequest(model=model.name, messages=question.messages, max_tokens=max_tokens)
-        with self.recording_refusal(model.full_name):
-            input_tokens_max = model.provider.input_tokens_max(asked)
-        bid = Bid(
-            access=self._access(question),
-            price=model.price,
-            input_tokens_max=input_tokens_max,
-            output_tokens_max=max_tokens,
-            output_tokens_min=min(self._kernel.policy.min_output_tokens, max_tokens),
-        )
-        granted = await self.place(
-            what=question.purpose,
-            amounts=bid.amounts(max_tokens),
-            caller=question.caller,
-            model=model.full_name,
-            bid=bid,
-        )
+        granted = await self._ask_for(question)
+        if isinstance(granted, AskAsProbe):
+            # A probe may fail: it is made as cheap as it can be.
+            question = cheapest(self._kernel, question)
+            granted = await self._ask_for(question, is_cheapest=True)
+            assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
+        model, asked = question.model, request_of(question)
         return _Call(
             model=model,
             hold=granted.hold,
-            request=msgspec.structs.replace(asked, max_tokens=granted.output_tokens_max),
+            request=replace(asked, max_tokens=granted.output_tokens_max),
             began_s=self._kernel.clock.monotonic(),
         )
+
+    async def _ask_for(
+        self, question: Question, *, is_cheapest: bool = False
+    ) -> Granted | AskAsProbe:
+        model = question.model.full_name
+        with self.recording_refusal(model):
+            bid = bid_for(self._kernel, question, is_cheapest=is_cheapest)
+        amounts, what = bid.amounts(question.max_tokens), question.purpose
+        request = self._next(question.caller, model=model, what=what, amounts=amounts)
+        return await self._place(request, bid)
 
     def keep(self, writing: Awaitable[object]) -> None:
         """Take a write that is on its way: `flush`, and so the tick's end, waits for it."""
         self._written.append(writing)
-
-    def _access(self, question: Question) -> ModelAccess | None:
-        governor = self._kernel.policy.governor
-        if governor is None:
-            return None
-        caller = question.caller
-        return governor.check_access(caller.identity, question.model.full_name, caller.action_tier)
 
     def recording_refusal(self, model: str) -> RecordingRefusal:
         """Return a block that records a refusal that is raised before a hold is asked for."""
@@ -209,35 +203,56 @@ class Calls:
             self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
         )
 
-    async def place(
-        self,
-        *,
-        what: str,
-        amounts: Amounts,
-        caller: Caller,
-        model: str = "",
-        bid: Bid | None = None,
-    ) -> Granted:
-        """Pass the gates and place a hold.
+    async def place(self, *, what: str, amounts: Amounts, caller: Caller) -> Granted:
+        """Pass the gates and place the hold of a call of no model.
 
         Raises:
             Refusal: a gate said no, or the worst case did not fit.
             StoreUnavailable: the hold could not be written, so there is no call.
         """
-        self._write_ends()
+        placed = await self._place(self._next(caller, what=what, amounts=amounts), None)
+        assert isinstance(placed, Granted), f"a call of no model got {placed!r}"
+        return placed
+
+    def _next(self, caller: Caller, *, model: str = "", what: str, amounts: Amounts) -> HoldRequest:
         self._count += 1
         hold_id = call_hold_id(self._worker, self._tick, self._count)
-        request = self._request(hold_id, caller, model=model, what=what, amounts=amounts)
-        # Shielded: a cancel in between would leave a hold of which this task does not know.
-        with anyio.CancelScope(shield=True):
-            placed = await self._kernel.database.write(
-                placing.place, request, bid, self._kernel.policy.budgets, self.origin(hold_id)
-            )
+        return self._request(hold_id, caller, model=model, what=what, amounts=amounts)
+
+    async def _place(self, request: HoldRequest, bid: Bid | None) -> Granted | AskAsProbe:
+        while True:
+            self._write_ends()
+            # Shielded: a cancel in between would leave a hold of which this task does not know.
+            with anyio.CancelScope(shield=True):
+                placed = await self._ask(request, bid)
+            if not isinstance(placed, WaitForProbe):
+                break
+            await self._probe.wait(placed.hold)
         if isinstance(placed, Refusal):
+            self.is_watched = True
             raise placed
+        if isinstance(placed, AskAsProbe):
+            return placed
         self._open.add(placed.hold.id)
+        if placed.is_watched:
+            self._watched.add(placed.hold.id)
+            self.is_watched = True
+        if placed.is_probe:
+            self._probe.begin(placed.hold.id)
         await self._give_back_if_cancelled(placed.hold)
         return placed
+
+    def _ask(
+        self, request: HoldRequest, bid: Bid | None
+    ) -> Awaitable[Granted | AskAsProbe | WaitForProbe | Refusal]:
+        return self._kernel.database.write(
+            placing.place,
+            request,
+            bid,
+            self._kernel.policy.budgets,
+            self.origin(request.id),
+            self._probe.inside,
+        )
 
     def _request(
         self,
@@ -282,6 +297,7 @@ class Calls:
         if isinstance(hold, Refusal):
             raise hold
         self._open.add(hold.id)
+        self._watched.add(hold.id)
         await self._give_back_if_cancelled(hold)
         return hold
 
@@ -294,6 +310,8 @@ class Calls:
 
     def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage
+        model, messages = call.model.full_name, call.request.messages
+        self.streak = self.streak.then(fingerprint(model, messages, answer.text))
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")
             cost = call.hold.cost_held
@@ -305,7 +323,9 @@ class Calls:
                 duration_s=round(self._kernel.clock.monotonic() - call.began_s, 6),
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
-            self.settle(call.hold, actual, metering)
+            end = self._end_of(call.hold, HoldStatus.SETTLED)
+            repeats = self.streak.repeats
+            self._end(replace(end, actual=actual, metering=metering, repeats=repeats))
         return Reply(
             text=answer.text,
             usage=usage,
@@ -319,51 +339,40 @@ class Calls:
 
         `failure` says of an execution that it failed all the same.
         """
-        self._end(hold, HoldStatus.SETTLED, actual=actual, metering=metering, failure=failure)
+        end = self._end_of(hold, HoldStatus.SETTLED)
+        self._end(replace(end, actual=actual, metering=metering, failure=failure))
 
-    def release(self, hold: Hold, *, why: str) -> None:
+    def release(self, hold: Hold, *, why: str, fault: Fault = Fault.NONE) -> None:
         """End the hold at nothing; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.RELEASED, why=why)
+        self._end(replace(self._end_of(hold, HoldStatus.RELEASED), why=why, fault=fault))
 
-    def forfeit(self, hold: Hold, *, why: str) -> None:
+    def forfeit(self, hold: Hold, *, why: str, fault: Fault = Fault.NONE) -> None:
         """End the hold at its full amount; durable once `flush` has returned."""
-        self._end(hold, HoldStatus.FORFEITED, why=why)
+        self._end(replace(self._end_of(hold, HoldStatus.FORFEITED), why=why, fault=fault))
 
-    def _end(
-        self,
-        hold: Hold,
-        status: HoldStatus,
-        *,
-        actual: Amounts = _NOTHING,
-        metering: Metering = _UNMETERED,
-        why: str = "",
-        failure: str = "",
-    ) -> None:
+    def _end_of(self, hold: Hold, status: HoldStatus) -> HoldEnd:
+        is_watched = hold.id in self._watched
+        return HoldEnd(hold=hold, status=status, origin=self.origin(hold.id), is_watched=is_watched)
+
+    def _end(self, end: HoldEnd) -> None:
         """Queue the first end of the hold; every later one is too late and changes nothing."""
-        if hold.id not in self._open:
+        hold_id = end.hold.id
+        if hold_id not in self._open:
             return
-        self._open.discard(hold.id)
+        self._open.discard(hold_id)
         if not self._ends:
             # In the loop's next turn, unless the tick ends in this one and takes it along.
             asyncio.get_running_loop().call_soon(self._write_ends)
-        self._ends.append(
-            HoldEnd(
-                hold=hold,
-                status=status,
-                origin=self.origin(hold.id),
-                actual=actual,
-                metering=metering,
-                why=why,
-                failure=failure,
-            )
-        )
+        self._ends.append(end)
+        self._probe.end(hold_id)
 
     def _write_ends(self) -> None:
         """Hand over what has ended to the store, which keeps the order of calls."""
         ends = self.take_ends()
         if ends:
             database = self._kernel.database
-            self._written.append(database.write(placing.end_holds, self._session_id, ends))
+            rules = self._kernel.policy.breakers
+            self._written.append(database.write(placing.end_holds, self._session_id, ends, rules))
 
     def take_ends(self) -> list[HoldEnd]:
         """Return the ends that nobody has written yet; who takes them writes them."""

@@ -136,6 +136,7 @@ class Drain:
             timezone=plan.session.timezone,
         )
         self._calls = Calls(kernel, plan, tick=self._tick, session_id=self._session.id)
+        self._calls.go_on(begun.started.streak, is_watched=begun.started.is_watched)
         self._endings = Endings(kernel, self._hand, self._calls)
         self._worst: Verdict | None = None
         self._handoff_note: str | None = None
@@ -295,6 +296,9 @@ class Drain:
             why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
             handoff_note=self._handoff_note,
             value=self._value,
+            streak=self._calls.streak,
+            breakers=self._kernel.policy.breakers,
+            is_watched=self._calls.is_watched,
             published=tuple(self._published),
             remembered_max=self._outputs.remembered_max if self._outputs else 0,
             rejection=self._outputs.event if self._outputs else None,

@@ -10,8 +10,9 @@ import msgspec
 
 from supervisor.errors import InputRefused
 from supervisor.providers.provider import Message
+from supervisor.worker.bidding import Question
 from supervisor.worker.callers import CallerWords, parse_caller
-from supervisor.worker.calls import Calls, Question
+from supervisor.worker.calls import Calls
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.replies import Reply, ReplyStream
 

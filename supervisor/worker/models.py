@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from supervisor.errors import ModelAccessDenied
+from supervisor.errors import ModelAccessDenied, PriceUnknown
 from supervisor.ledger.pricing import Price
 from supervisor.providers.provider import Provider
+
+#: Models are compared by a call with as much input and output as this.
+_COMPARED_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +48,10 @@ class Source:
 class Models:
     """Every model that a worker can name as `provider/model`."""
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
+    def __init__(self, sources: Mapping[str, Source], *, named: Iterable[str] = ()) -> None:
+        """Take the providers by name; `named` are the models that the config names."""
         self._sources = sources
+        self._named = tuple(named)
 
     def resolve(self, full_name: str, at: datetime) -> Model:
         """Return the model called `provider/model`, with its price for a call that starts at `at`.
@@ -74,6 +80,25 @@ class Models:
             retry_delay_max_s=source.retry_delay_max_s,
         )
 
+    def cheapest(self, full_name: str, at: datetime, *, may_use: Callable[[Model], bool]) -> Model:
+        """Return the cheapest model that the config names of the same provider, or the same one.
+
+        Of the same provider: no other one is to read what was meant for it.
+
+        Raises:
+            ModelAccessDenied, PriceUnknown: as for `resolve`.
+        """
+        asked = self.resolve(full_name, at)
+        provider = full_name.partition("/")[0]
+        others = {name for name in self._named if name.partition("/")[0] == provider}
+        cheapest = asked
+        for name in sorted(others - {full_name}):
+            with suppress(PriceUnknown):
+                other = self.resolve(name, at)
+                if _worst(other) < _worst(cheapest) and may_use(other):
+                    cheapest = other
+        return cheapest
+
     def is_free(self, full_name: str) -> bool:
         """Return whether the config says that the model costs nothing."""
         source = self._sources.get(full_name.partition("/")[0])
@@ -83,6 +108,11 @@ class Models:
         """Close every provider's connections."""
         for source in self._sources.values():
             await source.provider.close()
+
+
+def _worst(model: Model) -> int:
+    tokens = _COMPARED_TOKENS
+    return model.price.worst_micro_usd(input_tokens_max=tokens, output_tokens_max=tokens)
 
 
 def _from_table(provider: str, price_hint: str | None, model: str, at: datetime) -> Price:

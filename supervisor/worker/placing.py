@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from supervisor.errors import BudgetExceeded, ModelAccessDenied, Refusal
+from supervisor.errors import BreakerOpen, BudgetExceeded, ModelAccessDenied, Refusal
 from supervisor.events import kinds, model_kinds
 from supervisor.events.log import Journal, Origin
-from supervisor.governance.breakers import report_call
+from supervisor.governance.breaker import Asker, BreakerRules, provider_of, to_probe
+from supervisor.governance.breakers import CallReport, Fault, begin_probe, report_call
 from supervisor.governance.executions import end_execution
 from supervisor.governance.gates import first_refusal, look
 from supervisor.governance.model_governor import ModelAccess
@@ -21,10 +22,13 @@ from supervisor.storage.database import Transaction
 
 # One for each unit that can be short, and one more.
 _CLAMPS_MAX = 4
+_ONLY_OVERRUNS = BreakerRules()
 
 
 class Bid(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that asks for its worst case, and how far its output may be cut for it.
+
+    `is_cheapest` says that its model is the cheapest there is, so that it may be a probe.
 
     `access` is what the governor says of the model, None where the config governs none.
     """
@@ -34,6 +38,7 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens_max: int
     output_tokens_max: int
     output_tokens_min: int
+    is_cheapest: bool = False
 
     def amounts(self, output_tokens_max: int) -> Amounts:
         """Return the worst case with that much output."""
@@ -58,34 +63,75 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold, and the output tokens that it covers."""
+    """A hold, and the output tokens that it covers.
+
+    `is_probe` says that it probes a breaker, `is_watched` that one wants to know how it ends.
+    """
 
     hold: Hold
     output_tokens_max: int
+    is_probe: bool = False
+    is_watched: bool = False
+
+
+class AskAsProbe(msgspec.Struct, frozen=True):
+    """Nothing was placed: the call would be a probe, so that it is to take the cheapest model."""
+
+
+class WaitForProbe(msgspec.Struct, frozen=True):
+    """Nothing was placed: another call of the same tick is the probe, and soon tells."""
+
+    hold: str
 
 
 def place(
-    tx: Transaction, request: HoldRequest, bid: Bid | None, budgets: Budgets, origin: Origin
-) -> Granted | Refusal:
+    tx: Transaction,
+    request: HoldRequest,
+    bid: Bid | None,
+    budgets: Budgets,
+    origin: Origin,
+    inside: str = "",
+) -> Granted | AskAsProbe | WaitForProbe | Refusal:
     """Pass every gate and place the call's hold, in one transaction.
 
     With a `bid`, the output is clamped to what the remaining budgets buy (requirement L4a).
+    `inside` is the hold in whose block the call is made.
     """
-    situation = look(tx, worker=request.worker, now=origin.at)
+    asker = Asker(
+        worker=request.worker,
+        tick=request.tick,
+        is_call=True,
+        provider=provider_of(request.model),
+        inside=inside,
+    )
+    situation = look(tx, asker, now=origin.at)
     access = bid.access if bid is not None else None
     if access is not None:
         situation = msgspec.structs.replace(situation, access=access)
+    probed = to_probe(situation.breakers, asker) if situation.breakers else []
     with Journal(tx, request.session_id, origin) as journal:
         refusal = first_refusal(situation)
+        if isinstance(refusal, BreakerOpen) and _is_own(refusal, asker):
+            return WaitForProbe(refusal.probe)
+        if refusal is None and probed and bid is not None and not bid.is_cheapest:
+            return AskAsProbe()
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
                 _note_override(journal, request.worker, access)
-                return placed
+                begin_probe(tx, journal, probed, asker, hold=placed.hold.id)
+                return msgspec.structs.replace(
+                    placed, is_probe=bool(probed), is_watched=situation.is_watched
+                )
             ledger.record_exhaustion(tx, journal, placed)
             refusal = placed
         _note_refusal(journal, request.worker, request.model, refusal)
         return refusal
+
+
+def _is_own(refusal: BreakerOpen, asker: Asker) -> bool:
+    """Return whether what refuses is a call of the same tick that is the probe."""
+    return refusal.probe.startswith(f"{asker.worker}#{asker.tick}.")
 
 
 def _note_override(journal: Journal, worker: str, access: ModelAccess | None) -> None:
@@ -143,7 +189,8 @@ def _reserve(
 class HoldEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a call's hold is to end; `actual` and `metering` are those of a settled one.
 
-    `failure` says of an execution that it failed although its cost is known.
+    `failure` says of an execution that it failed although its cost is known. `fault`, `repeats`
+    and `is_watched` are for the breakers.
     """
 
     hold: Hold
@@ -153,16 +200,26 @@ class HoldEnd(msgspec.Struct, frozen=True, kw_only=True):
     metering: Metering = Metering()
     why: str = ""
     failure: str = ""
+    fault: Fault = Fault.NONE
+    repeats: int = 0
+    is_watched: bool = True
 
 
-def end_holds(tx: Transaction, session_id: str, ends: Sequence[HoldEnd]) -> None:
+def end_holds(
+    tx: Transaction,
+    session_id: str,
+    ends: Sequence[HoldEnd],
+    breakers: BreakerRules = _ONLY_OVERRUNS,
+) -> None:
     """End holds of one session in one transaction; see `write_ends`."""
     with Journal(tx, session_id, ends[0].origin) as journal:
-        write_ends(tx, journal, ends)
+        write_ends(tx, journal, ends, breakers)
 
 
-def write_ends(tx: Transaction, journal: Journal, ends: Sequence[HoldEnd]) -> None:
-    """End each hold as it says; a call above its hold opens the worker's breaker.
+def write_ends(
+    tx: Transaction, journal: Journal, ends: Sequence[HoldEnd], breakers: BreakerRules
+) -> None:
+    """End each hold as it says, and let the breakers learn of it.
 
     Raises:
         CommandConflict: a hold has ended in another way.
@@ -170,11 +227,10 @@ def write_ends(tx: Transaction, journal: Journal, ends: Sequence[HoldEnd]) -> No
     origin = journal.origin
     for end in ends:
         journal.origin = end.origin
+        is_within_hold = True
         match end.status:
             case HoldStatus.SETTLED:
                 is_within_hold = ledger.settle(tx, journal, end.hold, end.actual, end.metering)
-                worker = end.hold.worker
-                report_call(tx, journal, worker=worker, is_within_hold=is_within_hold)
                 end_execution(tx, journal, end.hold, failure=end.failure)
             case HoldStatus.RELEASED:
                 ledger.release(tx, journal, end.hold, why=end.why)
@@ -182,4 +238,19 @@ def write_ends(tx: Transaction, journal: Journal, ends: Sequence[HoldEnd]) -> No
             case _:
                 ledger.forfeit(tx, journal, end.hold, why=end.why)
                 end_execution(tx, journal, end.hold, failure=end.why, is_unknown=True)
+        report_call(tx, journal, _report(end, is_within_hold=is_within_hold), breakers)
     journal.origin = origin
+
+
+def _report(end: HoldEnd, *, is_within_hold: bool) -> CallReport:
+    return CallReport(
+        worker=end.hold.worker,
+        hold=end.hold.id,
+        provider=provider_of(end.hold.model),
+        is_answered=end.status is HoldStatus.SETTLED,
+        is_within_hold=is_within_hold,
+        is_watched=end.is_watched,
+        fault=end.fault,
+        why=end.why,
+        repeats=end.repeats,
+    )

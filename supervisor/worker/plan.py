@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 import structlog
 
 from supervisor.clock import Clock
+from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.in_flight import InFlight
 from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
@@ -82,12 +83,15 @@ class Policy:
 
     `actions` is [policy], `governor` what says which models may be used, None where nothing does;
     `jobs` is [jobs].
+    `actions` is [policy], `breakers` [breakers], `governor` what says which
+    models may be used, None where nothing does.
     """
 
     budgets: Budgets
     on_cap: str
     min_output_tokens: int
     actions: ActionPolicy = field(default_factory=ActionPolicy)
+    breakers: BreakerRules = field(default_factory=BreakerRules)
     governor: ModelGovernor | None = None
     jobs: JobRules = field(default_factory=JobRules)
 

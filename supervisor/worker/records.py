@@ -14,7 +14,8 @@ from supervisor.events.hands_kinds import GuardrailOutput
 from supervisor.events.log import Journal, Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance import gates
-from supervisor.governance.breakers import let_probe_through
+from supervisor.governance.breaker import Asker, BreakerRules, to_probe
+from supervisor.governance.breakers import TickReport, begin_probe, report_tick
 from supervisor.governance.checkpoints import keep_checkpoint, keep_periodic
 from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.outputs import Remembered, remember_outputs
@@ -37,6 +38,7 @@ from supervisor.storage.database import Transaction
 from supervisor.storage.memory import Keep, Later
 from supervisor.worker.occurrences import Claim, take
 from supervisor.worker.placing import HoldEnd, write_ends
+from supervisor.worker.streak import Streak
 
 
 class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +63,16 @@ class TickRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A tick that passed the gates; `state` is the worker's, as JSON."""
+    """A tick that passed the gates; `state` is the worker's, as JSON.
+
+    `is_watched` says that a breaker wants to know how it ends; `streak` is the worker's last call.
+    """
 
     tick: int
     session: Session
     state: str
+    streak: Streak
+    is_watched: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +109,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     remembered_max: int = 0
     rejection: GuardrailOutput | None = None
     value: ValueReported | None = None
+    streak: Streak = Streak()
+    breakers: BreakerRules = BreakerRules()
+    is_watched: bool = True
     jobs: tuple[JobRequest, ...] = ()
 
 
@@ -111,6 +121,8 @@ class _Worker(msgspec.Struct):
     last_tick: int
     state: str
     ticks_since_checkpoint: int
+    last_call: str
+    repeats: int
 
 
 class _Tick(msgspec.Struct, frozen=True):
@@ -125,7 +137,16 @@ _BEGIN = Later(
     "workers.begin_tick", "worker", "number", "session_id", "boot_id", "now", is_new=True
 )
 _END = Later("workers.end_tick", "now", "outcome", "why", "worker", "number")
-_PROGRESS = Later("workers.progressed", "outcome", "now", "state", "ticks_since_checkpoint", "name")
+_PROGRESS = Later(
+    "workers.progressed",
+    "outcome",
+    "now",
+    "state",
+    "ticks_since_checkpoint",
+    "last_call",
+    "repeats",
+    "name",
+)
 #: A larger state is read again for each tick, so that what is remembered stays small.
 _STATE_REMEMBERED = 65_536
 
@@ -139,7 +160,7 @@ def begin_tick(
     """
     if request.claim is not None and not take(tx, request.worker, request.claim):
         return TakenElsewhere()
-    situation = gates.look(tx, worker=request.worker, now=origin.at)
+    situation = gates.look(tx, Asker(worker=request.worker), now=origin.at)
     # Before the session gate: a killed worker does not rotate, so that its kill stays its own.
     refusal = gates.kill_switch(situation)
     if refusal is None:
@@ -166,12 +187,19 @@ def begin_tick(
     tx.kept(_RUNNING)[request.worker, tick] = True
     remember_no_holds(tx, request.worker, tick)
     with Journal(tx, situation.session.id, origin) as journal:
-        let_probe_through(tx, journal, situation.breaker)
+        asker = Asker(worker=request.worker, tick=tick)
+        begin_probe(tx, journal, to_probe(situation.breakers, asker), asker)
         due_at = request.claim.due if request.claim else 0
         journal.add(kinds.CycleStarted(worker=request.worker, tick=tick, due_at=due_at))
     if request.is_called:
         tx.run("approvals.notice", worker=request.worker, now=to_us(origin.at))
-    return Started(tick=tick, session=situation.session, state=worker.state)
+    return Started(
+        tick=tick,
+        session=situation.session,
+        state=worker.state,
+        streak=Streak(call=worker.last_call, repeats=worker.repeats),
+        is_watched=situation.is_watched,
+    )
 
 
 def _worker(tx: Transaction, name: str) -> _Worker:
@@ -235,11 +263,12 @@ def finish_tick(
     if not _end(tx, ending, origin):
         return False
     with Journal(tx, ending.session_id, origin) as journal:
-        write_ends(tx, journal, ends)
+        write_ends(tx, journal, ends, ending.breakers)
         why = f"the tick {ending.outcome}"
         left = ledger.forfeit_open(tx, journal, worker=ending.worker, tick=ending.tick, why=why)
         fail_forfeited(tx, journal, left, why=why)
         _progress(tx, journal, ending)
+        report_tick(tx, journal, _report(ending), ending.breakers)
         if ending.handoff_note is not None:
             tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
     return True
@@ -253,6 +282,16 @@ def _without_conflict(tx: Transaction, ending: Ending) -> Ending:
     failed = Outcome.FAILED
     return msgspec.structs.replace(
         ending, outcome=failed, code=conflict.code, why=str(conflict), state=None, jobs=()
+    )
+
+
+def _report(ending: Ending) -> TickReport:
+    return TickReport(
+        worker=ending.worker,
+        tick=ending.tick,
+        outcome=ending.outcome,
+        why=ending.why or ending.outcome,
+        is_watched=ending.is_watched,
     )
 
 
@@ -272,6 +311,7 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
     worker.ticks_since_checkpoint += 1
     if ending.state is not None:
         worker.state = ending.state
+    worker.last_call, worker.repeats = ending.streak.call, ending.streak.repeats
     _record_outputs(tx, journal, ending)
     journal.add(
         kinds.CycleCompleted(
@@ -298,6 +338,8 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
         to_us(journal.origin.at),
         ending.state,
         worker.ticks_since_checkpoint,
+        worker.last_call,
+        worker.repeats,
         ending.worker,
     )
 

@@ -106,6 +106,7 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
         session_id = begun.session.id if begun.session else None
         return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
     ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
+    ctx.calls.go_on(begun.streak, is_watched=begun.is_watched)
     began_s = kernel.clock.monotonic()
     verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
@@ -297,6 +298,9 @@ def ending_of(
         remembered_max=handed.remembered_max if handed else 0,
         rejection=handed.event if handed else None,
         handoff_note=ctx.handoff_note if verdict.outcome in WORKER_OUTCOMES else None,
+        streak=ctx.calls.streak,
+        breakers=kernel.policy.breakers,
+        is_watched=ctx.calls.is_watched,
         value=value_reported(plan, ctx, verdict.outcome),
         jobs=ctx.jobs.take_requests() if verdict.outcome in KEEPING_OUTCOMES else (),
     )

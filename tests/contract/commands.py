@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
 
 import msgspec
 
@@ -13,7 +12,6 @@ from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
 from supervisor.alerts.facts import Fact, Severity
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
 from supervisor.cli.sessions import ResumeCommand, _resume_once
-from supervisor.events.log import Origin
 from supervisor.governance import drills, kill_switch
 from supervisor.governance.approvals import DecideCommand, approve, deny
 from supervisor.governance.clock_reset import ResetClockCommand, reset_clock
@@ -38,38 +36,9 @@ from supervisor.storage.database import Transaction
 from supervisor.worker.actions import Ticket
 from supervisor.worker.placing import Granted, HoldEnd, end_holds, place
 from supervisor.worker.tick import run_tick
+from tests.contract.breaker_case import closing_breaker
+from tests.contract.command_case import Case, Content, Send, origin_of, sender
 from tests.contract.policy_bench import SURE, TERMS, UTC_ZONE, PolicyBench
-
-Content: TypeAlias = msgspec.Struct
-Send: TypeAlias = Callable[[str, Content], Awaitable[object]]
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """How an operation is sent with a command id and its content.
-
-    `others` has another value for each field of the content. `named` is how the error calls a
-    field where that is not its name.
-    """
-
-    send: Send
-    content: Content
-    others: Mapping[str, object]
-    named: Mapping[str, str] = {}
-    #: What is no content: the command id itself, which life sends it, of which kind its sender is.
-    left_out: frozenset[str] = frozenset()
-
-
-def _origin(bench: PolicyBench, command_id: str) -> Origin:
-    return Origin(at=bench.clock.now(), actor="ann", command_id=command_id)
-
-
-def sender(bench: PolicyBench, operation: Callable[..., object], *rest: object) -> Send:
-    """Return how a command of a person is sent: content and origin, and what it needs besides."""
-
-    async def send(command_id: str, content: Content) -> object:
-        return await bench.store.write(operation, content, _origin(bench, command_id), *rest)
-
-    return send
 
 
 async def session_id(bench: PolicyBench, worker: str = "w") -> str:
@@ -107,7 +76,7 @@ async def kill(bench: PolicyBench) -> Case:
 async def release(bench: PolicyBench) -> Case:
     send = sender(bench, kill_switch.release, UTC_ZONE)
     command = KillCommand(scope="worker:w", why="x")
-    await bench.store.write(kill_switch.engage, command, _origin(bench, "k-1"), UTC_ZONE)
+    await bench.store.write(kill_switch.engage, command, origin_of(bench, "k-1"), UTC_ZONE)
     return Case(send=send, content=command, others={"scope": "system", "why": "y"})
 
 
@@ -177,7 +146,7 @@ async def resume(bench: PolicyBench) -> Case:
 async def drill(bench: PolicyBench) -> Case:
     async def send(command_id: str, content: Content) -> object:
         assert isinstance(content, BeginCommand)
-        origin = _origin(bench, command_id)
+        origin = origin_of(bench, command_id)
         done = await bench.store.write(drills.begin, content.drill, origin, UTC_ZONE)
         if done is None:
             kind = content.drill
@@ -219,7 +188,7 @@ async def closing_incident(bench: PolicyBench) -> Case:
 
 
 async def _incident(bench: PolicyBench) -> str:
-    command, origin = incidents.OpenCommand(title="x"), _origin(bench, "i-1")
+    command, origin = incidents.OpenCommand(title="x"), origin_of(bench, "i-1")
     return (await bench.store.write(incidents.open_incident, command, origin, UTC_ZONE)).incident
 
 
@@ -245,7 +214,7 @@ async def proposing(bench: PolicyBench) -> Case:
     async def send(command_id: str, content: Content) -> object:
         assert isinstance(content, Proposal)
         asked = proposal_request(bench, "w", session, content, command_id)
-        policy, origin = bench.kernel.policy.actions, _origin(bench, "")
+        policy, origin = bench.kernel.policy.actions, origin_of(bench, "")
         return await bench.store.write(propose, asked, policy, UTC_ZONE, origin)
 
     others = {
@@ -284,7 +253,7 @@ async def holding(bench: PolicyBench) -> Case:
     async def send(command_id: str, content: Content) -> object:
         assert isinstance(content, HoldRequest)
         asked = msgspec.structs.replace(content, id=command_id)
-        return await bench.store.write(place, asked, None, budgets, _origin(bench, command_id))
+        return await bench.store.write(place, asked, None, budgets, origin_of(bench, command_id))
 
     others = {
         "worker": "v",
@@ -308,7 +277,7 @@ async def holding(bench: PolicyBench) -> Case:
 async def _place(bench: PolicyBench, hold_id: str, *, end: HoldStatus | None = None) -> Granted:
     await _live(bench, "w")
     asked = hold_request(bench, "w", await session_id(bench), hold_id)
-    budgets, origin = bench.kernel.policy.budgets, _origin(bench, hold_id)
+    budgets, origin = bench.kernel.policy.budgets, origin_of(bench, hold_id)
     placed = await bench.store.write(place, asked, None, budgets, origin)
     assert isinstance(placed, Granted)
     if end is not None:
@@ -322,7 +291,7 @@ async def settling(bench: PolicyBench) -> Case:
 
     async def send(_: str, content: Content) -> object:
         assert isinstance(content, Amounts)
-        origin = _origin(bench, hold.id)
+        origin = origin_of(bench, hold.id)
         end = HoldEnd(hold=hold, status=HoldStatus.SETTLED, origin=origin, actual=content)
         return await bench.store.write(end_holds, hold.session_id, [end])
 
@@ -339,7 +308,7 @@ async def reporting(bench: PolicyBench) -> Case:
     async def send(command_id: str, content: Content) -> object:
         assert isinstance(content, Usage)
         usage = msgspec.structs.replace(content, id=command_id)
-        origin = _origin(bench, command_id)
+        origin = origin_of(bench, command_id)
         return await bench.store.write(record_usage, usage, budgets, UTC_ZONE, origin)
 
     party = Party(worker="w", session_id=await session_id(bench))
@@ -364,7 +333,7 @@ async def forfeiting(bench: PolicyBench) -> Case:
 
     async def send(_: str, content: Content) -> object:
         assert isinstance(content, End)
-        end = HoldEnd(hold=hold, status=content.status, origin=_origin(bench, hold.id), why="x")
+        end = HoldEnd(hold=hold, status=content.status, origin=origin_of(bench, hold.id), why="x")
         return await bench.store.write(end_holds, hold.session_id, [end])
 
     others = {"status": HoldStatus.RELEASED}
@@ -378,6 +347,7 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "release": release,
     "approve": approving,
     "deny": denying,
+    "close_breaker": closing_breaker,
     "reconcile": reconcile,
     "rollback": rollback,
     "restore": restore,

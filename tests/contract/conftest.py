@@ -132,3 +132,11 @@ def make_driven(site: Site) -> Iterator[Callable[[], DrivenStore]]:
     yield make
     for store in made:
         store.close()
+
+
+@pytest.fixture
+def guarded(bench: Bench) -> Bench:
+    """A bench with every breaker."""
+    from tests.unit.worker.breaker_bench import with_breakers
+
+    return with_breakers(bench)

@@ -11,7 +11,7 @@ from supervisor.governance import job_commands
 from supervisor.governance.job_commands import JobCommand, ResolveCommand, enqueue_for_person
 from supervisor.jobs.job import JobRequest, JobState
 from tests.contract import commands
-from tests.contract.commands import Case, Content, sender
+from tests.contract.command_case import Case, Content, sender
 from tests.contract.job_states import job_in, job_request
 from tests.contract.policy_bench import UTC_ZONE, PolicyBench
 

@@ -114,19 +114,16 @@ def list_events(tx: Transaction) -> list[EventRow]:
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0, 40_000, -40_000, 3_000_000_000])
 async def test_numbers_of_64_bits_come_back_whole(database: Database, number: int) -> None:
     def write(tx: Transaction) -> None:
-        tx.run(
-            "governance.set_breaker", name="b", state="open", why="", now=number, retry_at=number
-        )
+        tx.run("governance.set_latch", scope="s", is_engaged=1, actor="", why="", now=number)
 
     await database.write(write)
 
-    class Breaker(msgspec.Struct):
-        changed_at: int
-        retry_at: int
+    class Latch(msgspec.Struct):
+        at: int
 
-    row = await database.read(lambda tx: tx.row("governance.breaker", Breaker, name="b"))
+    row = await database.read(lambda tx: tx.row("governance.latch", Latch, scope="s"))
     assert row is not None
-    assert (row.changed_at, row.retry_at) == (number, number)
+    assert row.at == number
 
 
 async def test_sums_are_whole_numbers_and_zero_where_there_is_nothing(database: Database) -> None:

@@ -21,6 +21,7 @@ from supervisor.governance.rotation import (
     pause_session,
     resume_session,
 )
+from supervisor.ledger.holds import HoldStatus
 from supervisor.maintenance.export_file import Line
 from supervisor.maintenance.retention import ExportRefused
 from supervisor.storage.database import Transaction
@@ -154,6 +155,25 @@ def _resume_all(tx: Transaction, origin: Origin) -> None:
     session = open_session_of(tx, "triage")
     assert session is not None
     resume_session(tx, session, origin, why="a person")
+
+
+async def test_a_hold_that_was_put_right_later_keeps_its_day_and_lets_older_ones_go(
+    aged: RetainedLife,
+) -> None:
+    await aged.days(3)
+    started = await aged.life.started("digest")
+    hold = await aged.life.placed("digest", started, 7_000)
+    await aged.life.end(hold, HoldStatus.FORFEITED, "no usage")
+    await aged.life.finish("digest", started)
+    await aged.days(4)
+    await aged.life.reconcile(hold, 2_500)
+    assert len((await aged.retain()).exports) == 1
+    assert aged.raw.rows("SELECT status FROM holds WHERE id = ?", hold.id) == [("settled",)]
+    assert (await aged.life.audit()).findings == ()
+    await aged.days(4)
+    assert len((await aged.retain()).exports) == 1
+    assert aged.raw.rows("SELECT status FROM holds WHERE id = ?", hold.id) == []
+    assert (await aged.life.audit()).findings == ()
 
 
 async def test_a_session_with_an_open_hold_or_a_running_tick_stays(aged: RetainedLife) -> None:
@@ -318,6 +338,22 @@ def _die_after_nothing() -> Callable[..., Pruned]:
     return page
 
 
+async def test_what_a_killed_run_has_left_is_removed_a_day_later(old: RetainedLife) -> None:
+    left = old.folder / "retention-left"
+    left.mkdir(parents=True)
+    (left / "staged.db").write_text("half")
+    (old.folder / ".retired-000001.ab.new").write_text("half")
+    young = old.life.clock.now().timestamp()
+    for path in (left, old.folder / ".retired-000001.ab.new"):
+        os.utime(path, (young, young))
+    await old.retain(keep_days=100)
+    assert len(old.files()) == 2  # it may be at work
+    for path in old.files():
+        os.utime(path, (young - 90_000, young - 90_000))
+    await old.retain(keep_days=100)
+    assert old.files() == []
+
+
 async def test_what_does_not_pass_the_audit_is_not_exported_and_not_pruned(
     old: RetainedLife, raw: RawConnection
 ) -> None:
@@ -325,7 +361,7 @@ async def test_what_does_not_pass_the_audit_is_not_exported_and_not_pruned(
     raw.run("UPDATE events SET payload = replace(payload, '1000', '1001') WHERE position = 20")
     raw.run("UPDATE holds SET cost_settled = cost_settled + 1 WHERE worker = 'digest'")
     counts = old.counts()
-    with pytest.raises(ExportRefused, match="not sound"):
+    with pytest.raises(ExportRefused, match="does not pass the audit by itself"):
         await old.retain()
     assert old.counts() == counts
     assert old.files() == []

@@ -51,6 +51,7 @@ WRITES: Writes = {
     # What people ask for.
     "cli/approvals.py:decide": Write(Reach.PERSON, ("approve", "deny")),
     "http/answers.py:act": Write(Reach.PERSON, ("approve", "deny")),
+    "cli/breakers.py:close_breaker": Write(Reach.PERSON, ("close_breaker",)),
     "cli/kill.py:turn": Write(Reach.PERSON, ("kill", "release")),
     "http/answers.py:_engage": Write(Reach.PERSON, ("kill",)),
     "http/answers.py:kill_switch.release": Write(Reach.PERSON, ("release",)),

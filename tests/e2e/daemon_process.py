@@ -316,6 +316,13 @@ def _defaults() -> dict[str, dict[str, object]]:
         "session": {"window": "daily", "max_cost_usd": 1000.0, "max_actions": 1_000_000},
         "spend": {"daily_cap_usd": 1.0},
         "http": {"listen": "127.0.0.1:0"},
+        # The workers of most tests ask the same again and again, and fail as often as it takes.
+        "breakers": {
+            "failures_max": 0,
+            "provider_failures_max": 0,
+            "system_failures_max": 0,
+            "repeats_max": 0,
+        },
     }
 
 

@@ -152,7 +152,10 @@ class World:
         placed = self.store.write(
             placing.place, request, None, self.budgets, self.origin(request.id)
         )
-        return placed.hold if isinstance(placed, Granted) else placed
+        if isinstance(placed, Granted):
+            return placed.hold
+        assert isinstance(placed, Refusal), f"without a bid it is no probe's to wait for: {placed}"
+        return placed
 
     def settle(self, hold: Hold, cost: int, *, is_put_off: bool = False) -> None:
         """End a call, at once or in the transaction that ends its tick."""

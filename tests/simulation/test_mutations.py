@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from supervisor import assembly
 from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded
-from supervisor.governance import gates, rotation
+from supervisor.governance import breaker, gates, rotation
+from supervisor.governance.breaker import BreakerRules
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import find_account
 from supervisor.maintenance import recovery
@@ -125,7 +127,7 @@ def test_a_lost_answer_that_is_settled_at_nothing_is_found(
     first_broken: FirstBroken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        calls.Calls, "forfeit", lambda self, hold, *, why: self.release(hold, why=why)
+        calls.Calls, "forfeit", lambda self, hold, *, why, **_: self.release(hold, why=why)
     )
     assert rule_broken_by(first_broken) == "what was billed is not released"
 
@@ -135,8 +137,28 @@ def test_a_worker_that_is_restarted_without_end_is_found(
 ) -> None:
     patient = Intensity(restarts_max=10**6, window_s=3600.0, delay_s=0.01, delay_max_s=300.0)
     monkeypatch.setattr(life, "build_intensity", lambda _: patient)
+    # A breaker would open before a worker is restarted too often.
+    monkeypatch.setattr(assembly, "build_breaker_rules", lambda _: BreakerRules())
     rule = rule_broken_by(first_broken, FaultKind.BAD_WORKER)
     assert rule == "restarts stay within intensity"
+
+
+def test_a_breaker_that_lets_everybody_through_is_found(
+    first_broken: FirstBroken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "admits", lambda *_: None)
+    assert rule_broken_by(first_broken, every_s=120.0) in {
+        "nothing starts past an open breaker",
+        "one probe at a time",
+        "a breaker cools down",
+    }
+
+
+def test_a_breaker_that_never_lets_anybody_through_is_found(
+    first_broken: FirstBroken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker.Breaker, "is_due", lambda *_: False)
+    assert rule_broken_by(first_broken, every_s=120.0) == "no phantom refusal"
 
 
 def test_a_state_that_is_not_kept_is_found(

@@ -20,7 +20,7 @@ from supervisor.agents import git
 from supervisor.cli import main, stop
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.parser import Parser
-from supervisor.config import alert_sections, model_sections, policy_sections, sections
+from supervisor.config import sections
 from supervisor.errors import SupervisorError
 from supervisor.events.kinds import KINDS
 from supervisor.governance.health import Health
@@ -29,6 +29,7 @@ from supervisor.http.answers import Answers
 from supervisor.http.app import build_app
 from supervisor.metrics import Metrics
 from tests.unit import event_table
+from tests.unit.config_tables import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -36,39 +37,6 @@ DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 EXAMPLES = ROOT / "examples"
 WORKER_LINES_MAX = 15
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "`[supervisor]`": sections.SupervisorSection,
-    "`[session]`": sections.SessionSection,
-    "`[spend]`": sections.SpendSection,
-    "`[[budget]]`": sections.BudgetSection,
-    "`[http]`": sections.HttpSection,
-    "`[log]`": sections.LogSection,
-    "`[alerts]`": alert_sections.AlertsSection,
-    "`[report]`": alert_sections.ReportSection,
-    "`[alerts.channel.NAME]`": alert_sections.ChannelSection,
-    "`[[alerts.rate]]`": alert_sections.RateSection,
-    "`[drills]`": sections.DrillsSection,
-    "`[retention]`": sections.RetentionSection,
-    "`[providers.NAME]`": sections.ProviderSection,
-    "`price`": sections.PriceTable,
-    "`[worker.NAME]`": sections.WorkerSection,
-    "`[value]`": sections.ValueSection,
-    "`[worker.NAME.http]`": sections.WorkerHttpSection,
-    "`[models]`": model_sections.ModelsSection,
-    "`[models.actions]`": model_sections.ActionTiersSection,
-    "`[[models.rule]]`": model_sections.ModelRuleSection,
-    "`[[models.override]]`": model_sections.ModelOverrideSection,
-    "`[[token_budget]]`": model_sections.TokenBudgetSection,
-    "`[worker.NAME.output]`": sections.WorkerOutputSection,
-    "`[jobs]`": sections.JobsSection,
-    "`[policy]`": policy_sections.PolicySection,
-    "`[policy.auto]`": policy_sections.AutoSection,
-    "`condition`": policy_sections.ConditionSection,
-    "`[policy.risk]`": policy_sections.RiskSection,
-    "`[policy.session_risk]`": policy_sections.SessionRiskSection,
-    "`[policy.action.NAME]`": policy_sections.ActionSection,
-    "`[policy.evaluator.NAME]`": policy_sections.EvaluatorSection,
-}
 UNITS = {"_s": "s", "_mb": "MB", "_usd": "USD", "_bytes": "bytes", "_tokens": "tokens"}
 
 #: Every row of the project's requirements.
@@ -113,7 +81,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def run_supervisor(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    keys = {"ANTHROPIC_API_KEY": "not-a-key", "OTHER_API_KEY": "not-a-key"}
+    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "OTHER_API_KEY", "GITHUB_TOKEN"), "not-a-key")
     return subprocess.run(
         [sys.executable, "-m", "supervisor", *words],
         cwd=folder,

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from supervisor.clock import VirtualClock
 from supervisor.events.log import Journal, Origin
 from supervisor.governance import kill_switch
-from supervisor.governance.breakers import report_call
+from supervisor.governance.breaker import BreakerRules, Cause
+from supervisor.governance.breakers import trip
 from supervisor.governance.drills import Drill, Verdict, begin, finish
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.rotation import SessionPlan, adopt_or_rotate, close_session
@@ -118,7 +119,7 @@ async def test_latched_kills_are_counted_by_kind_of_scope(inline_store: InlineDa
 
 def open_breaker(tx: Transaction) -> None:
     with Journal(tx, open_session(tx), origin()) as journal:
-        report_call(tx, journal, worker="a", is_within_hold=False)
+        trip(tx, journal, "worker:a", BreakerRules(), cause=Cause.OVERRUN, why="dear")
 
 
 async def test_a_breaker_is_shown_in_its_state(inline_store: InlineDatabase) -> None:

@@ -10,7 +10,7 @@ SELECT scope, is_engaged FROM kill_latches WHERE scope > :after ORDER BY scope
 SELECT scope AS key FROM kill_latches WHERE scope > :after ORDER BY scope LIMIT 1
 
 -- name: breakers
-SELECT name, state FROM breakers WHERE name > :after ORDER BY name
+SELECT name, state, cause, why, retry_at, openings FROM breakers WHERE name > :after ORDER BY name
 
 -- name: next_of_breakers
 SELECT name AS key FROM breakers WHERE name > :after ORDER BY name LIMIT 1

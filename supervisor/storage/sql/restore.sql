@@ -40,7 +40,8 @@ GROUP BY worker, model, org, team, user_id, conversation
 ORDER BY worker, model, org, team, user_id, conversation
 
 -- name: breakers_not_closed
-SELECT name, state, why, changed_at, retry_at FROM breakers WHERE state <> 'closed' ORDER BY name
+SELECT name, state, cause, why, changed_at, retry_at, openings, failures
+FROM breakers WHERE state <> 'closed' ORDER BY name
 
 -- name: paused_sessions
 SELECT id, worker, why FROM sessions WHERE status = 'paused' AND why <> :stopped ORDER BY id

@@ -38,6 +38,13 @@ WHERE worker = :worker AND window_start > :after
 ORDER BY window_start
 LIMIT 1
 
+-- A hold of a window that was over by then, and that ended, or was put right, after it.
+-- name: ended_later
+SELECT holds.id FROM holds JOIN sessions ON sessions.id = holds.session_id
+WHERE holds.placed_at < :cut_at AND holds.ended_at >= :cut_at AND sessions.closed_at < :cut_at
+    AND holds.session_id NOT IN (SELECT session_id FROM retiring)
+LIMIT 1
+
 -- name: first_position
 SELECT position FROM events WHERE session_id = :session_id AND seq = 1
 
@@ -56,9 +63,6 @@ SELECT id, worker,
             SELECT session_id FROM ticks WHERE outcome IS NULL AND session_id IS NOT NULL
         )
         AND id NOT IN (SELECT session_id FROM tickets WHERE status = 'pending')
-        AND id NOT IN (
-            SELECT session_id FROM tickets WHERE status <> 'pending' AND noticed_at IS NULL
-        )
         AND id NOT IN (SELECT session_id FROM proposals WHERE status IN ('pending', 'approved'))
         AND 'session:' || id NOT IN (SELECT scope FROM kill_latches WHERE is_engaged = 1)
     THEN 1 ELSE 0 END AS may_go,

@@ -7,7 +7,7 @@ UPDATE workers SET life = :life, why = :why WHERE name = :name
 
 -- name: by_name
 SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state,
-    ticks_since_checkpoint
+    ticks_since_checkpoint, last_call, repeats
 FROM workers WHERE name = :name
 
 -- name: all
@@ -46,7 +46,9 @@ UPDATE workers SET
     last_outcome = :outcome,
     last_progress_at = :now,
     state = coalesce(:state, state),
-    ticks_since_checkpoint = :ticks_since_checkpoint
+    ticks_since_checkpoint = :ticks_since_checkpoint,
+    last_call = :last_call,
+    repeats = :repeats
 WHERE name = :name
 
 -- name: checkpointed

@@ -112,7 +112,10 @@ class RecordedLife:
         placed = await self.store.write(
             placing.place, request, None, self.budgets, self.origin(request.id)
         )
-        return placed.hold if isinstance(placed, Granted) else placed
+        if isinstance(placed, Granted):
+            return placed.hold
+        assert isinstance(placed, Refusal), f"without a bid it is no probe's to wait for: {placed}"
+        return placed
 
     async def placed(self, worker: str, started: Started, cost: int) -> Hold:
         hold = await self.hold(worker, started, Amounts(cost=cost, tokens=100, actions=1))

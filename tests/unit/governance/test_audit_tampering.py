@@ -180,7 +180,7 @@ async def test_session_that_is_gone_with_all_that_it_had_is_missed_by_the_next(
         ),
         (
             "UPDATE breakers SET state = 'closed'",
-            "breaker worker:triage: its row says closed, its events open",
+            "breaker worker:triage: its row says state closed, its events open",
         ),
         ("DELETE FROM breakers", "breaker worker:triage: its events say open, it has no row"),
         (

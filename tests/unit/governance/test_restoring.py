@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from supervisor.errors import BudgetExceeded, CommandConflict
-from supervisor.governance.breakers import Breaker, BreakerState
+from supervisor.governance.breaker import Breaker, BreakerState
 from supervisor.governance.kept import Kept, PausedSession, backup_facts, read_kept
 from supervisor.governance.kill_switch import Latch, engaged
 from supervisor.governance.restoring import RestoreCommand, Restored, record_restore

@@ -21,7 +21,8 @@ from supervisor.clock import VirtualClock, from_us
 from supervisor.events import kinds
 from supervisor.events.log import Origin, Recorded
 from supervisor.governance.audit import audit
-from supervisor.governance.breakers import report_call
+from supervisor.governance.breaker import BreakerRules, Cause
+from supervisor.governance.breakers import trip
 from supervisor.governance.health import Health, problems
 from supervisor.governance.rotation import system_journal
 from supervisor.governance.status import Status, Surroundings, read_status
@@ -269,7 +270,7 @@ def test_a_breaker_lets_its_probe_through_by_the_wall_clock(kept: Kept) -> None:
     def open_it(tx: Transaction) -> None:
         origin = Origin(at=kept.clock.now(), actor="t")
         with system_journal(tx, UTC_ZONE, origin) as journal:
-            report_call(tx, journal, worker="w", is_within_hold=False)
+            trip(tx, journal, "worker:w", BreakerRules(), cause=Cause.OVERRUN, why="dear")
 
     async def story(_: WorkerLoop) -> None:
         await anyio.sleep(30)

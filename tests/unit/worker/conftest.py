@@ -143,3 +143,11 @@ class Bench:
 @pytest.fixture
 def bench(store: Database, clock: VirtualClock, tmp_path: Path) -> Bench:
     return Bench(store, clock, tmp_path)
+
+
+@pytest.fixture
+def guarded(bench: Bench) -> Bench:
+    """A bench with every breaker."""
+    from tests.unit.worker.breaker_bench import with_breakers
+
+    return with_breakers(bench)

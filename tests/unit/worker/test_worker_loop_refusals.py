@@ -12,7 +12,8 @@ import pytest
 from supervisor.clock import VirtualClock
 from supervisor.errors import ActionDenied, ApprovalRequired, Refusal
 from supervisor.events.log import Journal, Origin
-from supervisor.governance.breakers import OVERRUN_COOLDOWN_S, report_call
+from supervisor.governance.breaker import BreakerRules, Cause
+from supervisor.governance.breakers import trip
 from supervisor.governance.rotation import SessionPlan, open_session_of
 from supervisor.governance.session import SessionStatus
 from supervisor.ledger.accounts import Budget, Budgets, Unit
@@ -254,7 +255,7 @@ def open_breaker(tx: Transaction, at: datetime) -> None:
     session = open_session_of(tx, "w")
     assert session
     with Journal(tx, session.id, Origin(at=at, actor="t")) as journal:
-        report_call(tx, journal, worker="w", is_within_hold=False)
+        trip(tx, journal, "worker:w", BreakerRules(), cause=Cause.OVERRUN, why="dear")
 
 
 def test_an_open_breaker_is_waited_for_until_it_lets_a_probe_through(life: Life) -> None:
@@ -264,4 +265,4 @@ def test_an_open_breaker_is_waited_for_until_it_lets_a_probe_through(life: Life)
         await anyio.sleep(400)
 
     life.live(Every(10.0), story)
-    assert life.waits_s()[1] == pytest.approx(5 + OVERRUN_COOLDOWN_S)
+    assert life.waits_s()[1] == pytest.approx(5 + BreakerRules().cooldown_s)

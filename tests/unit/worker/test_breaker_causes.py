@@ -1,0 +1,137 @@
+"""What else opens breakers: a provider that fails, and calls that get nowhere."""
+
+from __future__ import annotations
+
+import anyio
+
+from supervisor import BreakerOpen, Context, Outcome
+from supervisor.governance.breaker import BreakerState
+from supervisor.providers.http_errors import status_failure
+from supervisor.providers.provider import ModelAnswer, ModelRequest
+from supervisor.providers.scripted import Script, Scripted, Step
+from supervisor.worker.tick import TickEnd
+from tests.unit.worker.breaker_bench import (
+    DOWN,
+    FINE,
+    breakers,
+    calls,
+    only,
+    pass_by,
+    story,
+    tick,
+    two_models,
+    works,
+)
+from tests.unit.worker.conftest import Bench
+
+# --- providers
+
+
+async def test_so_many_failed_calls_in_a_row_open_the_providers_breaker_for_all(
+    guarded: Bench,
+) -> None:
+    guarded.script(DOWN)
+    for name in ("a", "b", "c", "d"):
+        await tick(guarded, calls, name=name)
+    end = await tick(guarded, calls, name="e")
+    assert isinstance(end.refusal, BreakerOpen)
+    assert (end.refusal.name, end.outcome) == ("provider:p", Outcome.REFUSED)
+    assert len(await guarded.events("hold_placed")) == 4
+    # Who calls no model of it goes on.
+    assert (await tick(guarded, works, name="f")).outcome is Outcome.OK
+
+
+async def test_a_request_that_the_provider_turns_down_is_not_the_providers_fault(
+    guarded: Bench,
+) -> None:
+    class Strict(Scripted):
+        async def complete(self, request: ModelRequest) -> ModelAnswer:
+            raise status_failure("p", status=400)
+
+    guarded.kernel.models = two_models(Strict(name="p", script=Script()))
+    only(guarded, provider_failures_max=1)
+    for _ in range(3):
+        assert (await tick(guarded, calls)).outcome is Outcome.FAILED
+    assert await story(guarded) == []
+
+
+async def test_of_32_workers_one_call_probes_the_provider_with_its_cheapest_model(
+    guarded: Bench,
+) -> None:
+    only(guarded, provider_failures_max=4)
+    guarded.script(DOWN)
+    for name in ("a", "b", "c", "d"):
+        await tick(guarded, calls, name=name)
+    pass_by(guarded, 300)
+    provider = Scripted(name="p", script=Script(steps=(Step(output_tokens=1, latency_s=0.2),)))
+    guarded.kernel.models = two_models(provider)
+    ends: list[TickEnd] = []
+
+    async def one(name: str) -> None:
+        ends.append(await tick(guarded, calls, name=name))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(32):
+            tasks.start_soon(one, f"w{number}")
+    assert sorted(end.outcome for end in ends) == [Outcome.OK, *[Outcome.REFUSED] * 31]
+    placed = await guarded.events("hold_placed")
+    assert [hold["model"] for hold in placed[4:]] == ["p/small"]
+    assert (await story(guarded))[-2:] == [("provider:p", "half_opened"), ("provider:p", "closed")]
+
+
+# --- no progress
+
+
+async def test_the_same_call_with_the_same_result_repeated_opens_it(guarded: Bench) -> None:
+    guarded.script(FINE)
+
+    async def stuck(ctx: Context) -> None:
+        await ctx.model.complete("what now?")
+
+    for _ in range(3):
+        assert (await tick(guarded, stuck)).outcome is Outcome.OK
+    end = await tick(guarded, stuck)
+    assert isinstance(end.refusal, BreakerOpen)
+    assert "the same call had the same result 3 times in a row" in str(end.refusal)
+    (opened,) = await guarded.events("breaker_opened")
+    assert opened["cause"] == "no_progress"
+
+
+async def test_within_one_tick_it_stops_the_fourth_call(guarded: Bench) -> None:
+    guarded.script(FINE)
+
+    async def loop(ctx: Context) -> None:
+        for _ in range(10):
+            await ctx.model.complete("what now?")
+
+    assert (await tick(guarded, loop)).outcome is Outcome.REFUSED
+    assert len(await guarded.events("hold_placed")) == 3
+
+
+async def test_another_call_or_another_result_in_between_is_progress(guarded: Bench) -> None:
+    same, other = Step(output_tokens=1, text="a"), Step(output_tokens=1, text="b")
+    guarded.script(same, same, other, same, same, same, other)
+
+    async def ask(ctx: Context) -> None:
+        await ctx.model.complete("what now?" if ctx.tick != 5 else "and else?")
+
+    for _ in range(7):
+        assert (await tick(guarded, ask)).outcome is Outcome.OK
+
+
+async def test_a_probe_with_the_same_result_opens_it_again_and_another_closes_it(
+    guarded: Bench,
+) -> None:
+    guarded.script(*[FINE] * 4, Step(output_tokens=1, text="new"))
+
+    async def stuck(ctx: Context) -> None:
+        await ctx.model.complete("what now?")
+
+    for _ in range(3):
+        await tick(guarded, stuck)
+    pass_by(guarded, 300)
+    await tick(guarded, stuck)
+    assert (await breakers(guarded))["worker:w"].state is BreakerState.OPEN
+    pass_by(guarded, 600)
+    assert (await tick(guarded, stuck)).outcome is Outcome.OK
+    assert (await breakers(guarded))["worker:w"].state is BreakerState.CLOSED
