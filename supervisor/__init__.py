@@ -12,6 +12,8 @@ if TYPE_CHECKING:
         ApprovalRequired,
         BreakerOpen,
         BudgetExceeded,
+        EffectInFlight,
+        EffectUnknown,
         HttpFailed,
         InputRefused,
         KillSwitchEngaged,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from supervisor.outcome import Outcome
     from supervisor.outside import open_tracker
     from supervisor.worker.context import Context
+    from supervisor.worker.effects import NOT_DONE
     from supervisor.worker.wake_gate import Glance
 
 __version__ = "0.1.0"
@@ -50,6 +53,9 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "EffectInFlight",
+    "EffectUnknown",
+    "NOT_DONE",
     "Glance",
     "HttpFailed",
     "Identity",
@@ -79,6 +85,7 @@ __all__ = [
 # Looked up on first use: a worker's module imports the package without importing the daemon.
 _GOVERNOR = "supervisor.governance.model_governor"
 _HOMES = {
+    "NOT_DONE": "supervisor.worker.effects",
     "Context": "supervisor.worker.context",
     "Glance": "supervisor.worker.wake_gate",
     "Identity": "supervisor.identity",

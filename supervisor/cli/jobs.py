@@ -219,7 +219,8 @@ def _decide(invocation: Invocation, options: JobsOptions) -> int:
     loaded = invocation.load()
     job, why = options.name or "", options.why or ""
     # Before the write, which would make a store where there is none.
-    read_store(loaded, one_job, job)
+    if "/" not in job:
+        read_store(loaded, one_job, job)
     origin = Origin(
         at=SystemClock().now(),
         actor=options.actor or person(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
     alert_kinds,
     approval_kinds,
+    effect_kinds,
     hands_kinds,
     incident_kinds,
     job_kinds,

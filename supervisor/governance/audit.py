@@ -12,6 +12,7 @@ from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow, parse
 from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_chain import ChainAudit
+from supervisor.governance.audit_effects import EffectAudit
 from supervisor.governance.audit_exports import ExportAudit
 from supervisor.governance.audit_findings import Finding, Findings
 from supervisor.governance.audit_holds import HoldAudit
@@ -93,6 +94,7 @@ class Replay:
         self._ticks = TickAudit(tx, findings, sums)
         self._states = StateAudit(tx, findings, sums)
         self._proposals = ProposalAudit(tx, findings)
+        self._effects = EffectAudit(tx, findings, sums, is_export=is_export)
         self._jobs = JobAudit(tx, findings, sums, is_export=is_export)
         self._exports = None if is_export else ExportAudit(findings, sums)
         self._events = 0
@@ -101,7 +103,12 @@ class Replay:
         """Read every event and follow it; what differs on the way is a finding."""
         followers: dict[type[Event], list[Callable[[EventRow, Event], None]]] = {}
         parts: list[_Part] = [self._accounts, self._holds, self._ticks, self._states]
-        parts += [self._proposals, self._jobs, *([self._exports] if self._exports else [])]
+        parts += [
+            self._proposals,
+            self._jobs,
+            self._effects,
+            *([self._exports] if self._exports else []),
+        ]
         for part in parts:
             for kind in part.FOLLOWS:
                 followers.setdefault(kind, []).append(part.add)
@@ -145,6 +152,7 @@ class Replay:
         self._states.finish()
         self._proposals.finish()
         self._jobs.finish()
+        self._effects.finish()
         if self._exports is not None:
             self._exports.finish()
         findings = self._findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,6 +14,14 @@ from supervisor.events.kinds import Event
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.commands import once
 from supervisor.governance.rotation import system_journal
+from supervisor.jobs.effects import (
+    Effect,
+    EffectState,
+    find_effect,
+    keep,
+    release,
+    unknown_of_job,
+)
 from supervisor.jobs.job import Enqueued, Job, JobRequest, JobState
 from supervisor.jobs.queue import count, enqueue, find_job
 from supervisor.storage.database import Transaction
@@ -26,7 +35,7 @@ class JobCommand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolveCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """Say of a job with an unknown outcome whether it was done."""
+    """Say of a job, or of an effect `SCOPE/KEY`, whether it was done."""
 
     job: str
     is_done: bool
@@ -111,7 +120,9 @@ def discard(tx: Transaction, command: JobCommand, origin: Origin, timezone: Zone
 def resolve(
     tx: Transaction, command: ResolveCommand, origin: Origin, timezone: ZoneInfo
 ) -> JobDecided:
-    """End the quarantine of a job: it was done, or it runs again.
+    """End the quarantine of a job or of an effect: it was done, or it may be done again.
+
+    A job that waits for the outcome of its effects runs again in any case: it is told of them.
 
     Raises:
         NotFound, IllegalMove: there is no such job, or its outcome is not unknown.
@@ -119,14 +130,51 @@ def resolve(
     """
 
     def perform() -> JobDecided:
+        if "/" in command.job:
+            effect = _effect_in_doubt(tx, command.job)
+            _resolve_effects(tx, [effect], command, system_journal(tx, timezone, origin))
+            state = JobState.DONE if command.is_done else JobState.QUEUED
+            return JobDecided(
+                job=command.job, queue=effect.scope, before=JobState.UNKNOWN, state=state
+            )
         job = _job_in(tx, command.job, JobState.UNKNOWN)
-        state = JobState.DONE if command.is_done else JobState.QUEUED
-        event = kinds.JobResolved(
-            job=job.id, queue=job.queue, is_done=command.is_done, why=command.why
-        )
+        in_doubt = unknown_of_job(tx, job.id)
+        _resolve_effects(tx, in_doubt, command, system_journal(tx, timezone, origin))
+        is_over = command.is_done and not in_doubt
+        state = JobState.DONE if is_over else JobState.QUEUED
+        event = kinds.JobResolved(job=job.id, queue=job.queue, is_done=is_over, why=command.why)
         return _move(tx, job, state, event, system_journal(tx, timezone, origin))
 
     return once(tx, "job_resolve", command, origin, result=JobDecided, perform=perform)
+
+
+def _effect_in_doubt(tx: Transaction, name: str) -> Effect:
+    scope, _, key = name.partition("/")
+    effect = find_effect(tx, scope, key)
+    if effect is None:
+        raise NotFound(
+            subject=f"effect {name}",
+            what="does not exist",
+            fix="its name is in the event effect_unknown: SCOPE/KEY",
+        )
+    if effect.state is not EffectState.UNKNOWN:
+        raise IllegalMove(
+            subject=f"effect {name}",
+            what=f"is {effect.state}; nothing was done",
+            fix="only one that is unknown can be resolved",
+        )
+    return effect
+
+
+def _resolve_effects(
+    tx: Transaction, in_doubt: Sequence[Effect], command: ResolveCommand, journal: Journal
+) -> None:
+    with journal:
+        for effect in in_doubt:
+            if command.is_done:
+                keep(tx, journal, effect, "null")
+            else:
+                release(tx, journal, effect, why=command.why)
 
 
 def _job_in(tx: Transaction, job_id: str, *states: JobState) -> Job:

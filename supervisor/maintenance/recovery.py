@@ -21,6 +21,7 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
+from supervisor.jobs.effects import lose, orphaned
 from supervisor.jobs.endings import Held, take_away
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
@@ -41,6 +42,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int = 0
     tickets: int = 0
     claims: int = 0
+    effects: int = 0
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
@@ -49,6 +51,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             sessions=self.sessions + other.sessions,
             tickets=self.tickets + other.tickets,
             claims=self.claims + other.claims,
+            effects=self.effects + other.effects,
         )
 
 
@@ -119,6 +122,12 @@ def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneI
         holds += _recover_tick(tx, tick, origin, timezone)
     if ticks:
         return Findings(ticks=len(ticks), holds=holds)
+    lost = orphaned(tx, _PAGE_ROWS)
+    for effect in lost:
+        with system_journal(tx, timezone, origin) as journal:
+            lose(tx, journal, effect, why="its tick ended, and left its outcome open")
+    if lost:
+        return Findings(effects=len(lost))
     loose = tx.rows("workers.orphaned_holds", Hold, boot_id=boot_id, rows_max=_PAGE_ROWS)
     for hold in loose:
         with _journal(tx, hold.session_id, origin, timezone) as journal:

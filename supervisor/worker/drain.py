@@ -13,6 +13,8 @@ from supervisor.errors import (
     ActionDenied,
     ApprovalRequired,
     BudgetExceeded,
+    EffectInFlight,
+    EffectUnknown,
     InputRefused,
     ModelAccessDenied,
     PermanentFailure,
@@ -61,6 +63,8 @@ _ASKED_DELAY_US = 30 * _SECOND_US
 _BATCH_S = 0.25
 #: Refusals of what the job itself asks for: the same job is refused again.
 _OF_THE_JOB = (InputRefused, PriceUnknown, ModelAccessDenied, ActionDenied)
+#: Of what the job does, and not of what the next one does.
+_OF_NOW = (ApprovalRequired, EffectUnknown, EffectInFlight)
 #: From the mildest to the gravest: what a tick of several jobs has come to.
 _GRAVITY = (
     Outcome.NOOP,
@@ -256,8 +260,12 @@ class Drain:
     def _refused(self, job: CurrentJob, refusal: Refusal | None, why: str) -> JobEnd:
         if isinstance(refusal, _OF_THE_JOB):
             return JobEnd(id=job.id, end=End.FAILED, why=why, is_permanent=True)
+        if isinstance(refusal, EffectUnknown):
+            return JobEnd(id=job.id, end=End.UNKNOWN, why=why)
         delay_us: int | None = None
-        if isinstance(refusal, ApprovalRequired):
+        if isinstance(refusal, EffectInFlight):
+            delay_us = _SECOND_US
+        elif isinstance(refusal, ApprovalRequired):
             delay_us = _ASKED_DELAY_US
         elif isinstance(refusal, BudgetExceeded):
             # Behind those that wait: one that never fits must not keep the others from their turn.
@@ -317,7 +325,7 @@ def _sum(before: ValueReported | None, value: ValueReported | None) -> ValueRepo
 def _of_a_gate(verdict: Verdict) -> Refusal | None:
     """Return a refusal that the next job would meet, too."""
     refusal = verdict.refusal
-    return None if isinstance(refusal, (*_OF_THE_JOB, ApprovalRequired)) else refusal
+    return None if isinstance(refusal, (*_OF_THE_JOB, *_OF_NOW)) else refusal
 
 
 def _gravity(verdict: Verdict) -> int:

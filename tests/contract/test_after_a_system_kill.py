@@ -23,10 +23,12 @@ from supervisor.governance.proposals import Proposal, execution_hold_id
 from supervisor.governance.proposing import propose
 from supervisor.governance.rotation import open_session_of
 from supervisor.hands.records import Tick, use_tool
+from supervisor.jobs.effects import Taking
 from supervisor.jobs.job import JobState
 from supervisor.lifecycle import Life, begin_life
 from supervisor.maintenance.recovery import recover
 from supervisor.storage.database import Database
+from supervisor.worker.effects import _take
 from supervisor.worker.jobs import _enqueue
 from supervisor.worker.placing import place
 from supervisor.worker.queue_records import Ration, begin_queue_tick
@@ -99,6 +101,19 @@ async def queued(bench: PolicyBench, reached: Reached) -> object:
     return await bench.store.write(_enqueue, *where, request, bench.origin())
 
 
+async def effect(bench: PolicyBench, reached: Reached) -> object:
+    bench.decisions += 1
+    taking = Taking(
+        scope="worker:w",
+        key=f"late-{bench.decisions}",
+        boot_id="boot-1",
+        worker=reached.worker,
+        tick=1,
+        job="",
+    )
+    return await bench.store.write(_take, taking, reached.session_id, bench.origin())
+
+
 async def job(bench: PolicyBench, reached: Reached) -> object:
     bench.decisions += 1
     await job_in(bench, JobState.QUEUED, f"job-{bench.decisions}", reached.worker)
@@ -118,6 +133,7 @@ ATTEMPTS: Mapping[str, Attempt] = {
     "hands/records.py:use_tool": tool,
     "worker/jobs.py:_enqueue": queued,
     "worker/drain.py:begin_queue_tick": job,
+    "worker/effects.py:_take": effect,
 }
 
 #: Whatever a worker is given, and which of these writes it leads to: none, where it changes
@@ -132,6 +148,7 @@ GIVEN: Mapping[str, str] = {
     "outputs": "hands/records.py:use_tool",
     "publish": "hands/records.py:use_tool",
     "jobs": "worker/jobs.py:_enqueue",
+    "once": "worker/effects.py:_take",
     # It looks, and it records what has happened.
     "budgets": "",
     "state": "",

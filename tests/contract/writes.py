@@ -75,6 +75,10 @@ WRITES: Writes = {
     ),
     # What agents can reach.
     "worker/jobs.py:_enqueue": Write(Reach.AGENT, ("enqueue",)),
+    "worker/effects.py:_take": Write(Reach.AGENT, why="a key is taken once"),
+    "worker/effects.py:_keep": Write(Reach.AGENTS_END, why=_STATE),
+    "worker/effects.py:_release": Write(Reach.AGENTS_END, why=_STATE),
+    "worker/effects.py:_lose": Write(Reach.AGENTS_END, why=_STATE),
     "worker/drain.py:begin_queue_tick": Write(Reach.AGENT, why=_A_TICK),
     "worker/job_endings.py:end_some": Write(Reach.AGENTS_END, why="a claim has one token"),
     "worker/job_endings.py:finish_queue_tick": Write(Reach.AGENTS_END, why=_A_TICK),

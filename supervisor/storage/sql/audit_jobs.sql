@@ -15,3 +15,9 @@ SELECT token FROM job_claims ORDER BY token
 
 -- name: real_counts
 SELECT queue, state, count(*) AS jobs FROM jobs GROUP BY queue, state ORDER BY queue, state
+
+-- name: open_effects
+SELECT scope, effect_key, state FROM effects WHERE state <> 'done' ORDER BY scope, effect_key
+
+-- name: done_effects
+SELECT count(*) AS effects FROM effects WHERE state = 'done'
