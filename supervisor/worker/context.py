@@ -17,6 +17,7 @@ import structlog
 from supervisor.clock import Clock
 from supervisor.config.bounds import HOURS_MAX
 from supervisor.errors import InputRefused, storable
+from supervisor.governance.breaker import Asker
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
 from supervisor.governance.token_budgets import Party
@@ -98,7 +99,12 @@ class Context:
         #: The job that a queue worker was called for; None in other ticks.
         self.job = hand[0] if hand else None
         self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
-        self.jobs = JobAccess(kernel, self.calls, worker=plan.name, session_id=session.id)
+        self.jobs = JobAccess(
+            kernel,
+            self.calls,
+            asker=Asker(worker=plan.name, tick=tick),
+            session_id=session.id,
+        )
         self.model = ModelAccess(kernel, plan, self.calls)
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None

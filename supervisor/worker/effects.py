@@ -17,6 +17,7 @@ from supervisor.errors import (
     Refusal,
 )
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.breaker import Asker
 from supervisor.governance.gates import first_refusal, look
 from supervisor.jobs import effects
 from supervisor.jobs.effects import RESULT_BYTES_MAX, EffectState, Taking
@@ -138,7 +139,8 @@ class Effects:
 def _take(
     tx: Transaction, taking: Taking, session_id: str, origin: Origin
 ) -> effects.Effect | Refusal | None:
-    refusal = first_refusal(look(tx, worker=taking.worker, now=origin.at))
+    asker = Asker(worker=taking.worker, tick=taking.tick)
+    refusal = first_refusal(look(tx, asker, now=origin.at))
     if refusal is not None:
         return refusal
     with Journal(tx, session_id, origin) as journal:

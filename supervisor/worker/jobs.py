@@ -11,6 +11,7 @@ import msgspec
 from supervisor.clock import to_us
 from supervisor.errors import InputRefused, Refusal
 from supervisor.events.log import Journal, Origin
+from supervisor.governance.breaker import Asker
 from supervisor.governance.gates import first_refusal, look
 from supervisor.jobs.job import Enqueued, JobRequest, Terms, request_job
 from supervisor.jobs.queue import Candidate, Claim, enqueue
@@ -36,10 +37,10 @@ class Wishes(TypedDict, total=False):
 class JobAccess:
     """Enqueues jobs. Used only by the tick that it was made for."""
 
-    def __init__(self, kernel: Kernel, calls: Calls, *, worker: str, session_id: str) -> None:
+    def __init__(self, kernel: Kernel, calls: Calls, *, asker: Asker, session_id: str) -> None:
         self._kernel = kernel
         self._calls = calls
-        self._worker = worker
+        self._asker = asker
         self._session_id = session_id
         self._requests: list[JobRequest] = []
 
@@ -57,7 +58,7 @@ class JobAccess:
         """
         request = self._request(queue, payload, wishes)
         made = await self._kernel.database.write(
-            _enqueue, self._worker, self._session_id, request, self._calls.origin()
+            _enqueue, self._asker, self._session_id, request, self._calls.origin()
         )
         if isinstance(made, Refusal):
             raise made
@@ -109,9 +110,9 @@ class JobAccess:
 
 
 def _enqueue(
-    tx: Transaction, worker: str, session_id: str, request: JobRequest, origin: Origin
+    tx: Transaction, asker: Asker, session_id: str, request: JobRequest, origin: Origin
 ) -> Enqueued | Refusal:
-    refusal = first_refusal(look(tx, worker=worker, now=origin.at))
+    refusal = first_refusal(look(tx, asker, now=origin.at))
     if refusal is not None:
         return refusal
     with Journal(tx, session_id, origin) as journal:

@@ -17,6 +17,7 @@ from supervisor.events.hands_kinds import HttpRequested
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.audit import audit
+from supervisor.governance.breaker import Asker
 from supervisor.governance.executions import begin_execution
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.proposals import Proposal, execution_hold_id
@@ -97,7 +98,7 @@ async def tool(bench: PolicyBench, reached: Reached) -> object:
 async def queued(bench: PolicyBench, reached: Reached) -> object:
     bench.decisions += 1
     request = job_request(f"late-{bench.decisions}")
-    where = (reached.worker, reached.session_id)
+    where = (Asker(worker=reached.worker, tick=1), reached.session_id)
     return await bench.store.write(_enqueue, *where, request, bench.origin())
 
 
