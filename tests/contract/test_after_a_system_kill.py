@@ -150,6 +150,7 @@ GIVEN: Mapping[str, str] = {
     "publish": "hands/records.py:use_tool",
     "jobs": "worker/jobs.py:_enqueue",
     "once": "worker/effects.py:_take",
+    "memory": "hands/records.py:use_tool",
     # It looks, and it records what has happened.
     "budgets": "",
     "state": "",
@@ -160,6 +161,8 @@ GIVEN: Mapping[str, str] = {
     "last_progress": "",
     "log": "",
     "close": "",
+    "handed_over": "",
+    "secrets": "",
     "name": "",
     "tick": "",
     "session": "",
