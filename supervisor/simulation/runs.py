@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -31,8 +32,20 @@ def simulate_seeds(
         return
     # Spawned, not forked: a child must not take over what a parent's threads hold.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent) as pool:
         yield from pool.map(partial(_simulate, path), every)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that asked for it does, also by kill -9."""
+    threading.Thread(target=_await_parents_end, daemon=True).start()
+
+
+def _await_parents_end() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a child has this thread"
+    parent.join()
+    os._exit(1)
 
 
 def _simulate(path: Path, settings: Settings) -> Scorecard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -108,7 +109,7 @@ class Memory:
 Waiting: TypeAlias = Sequence[tuple[Later, list[tuple[Value, ...]]]]
 
 
-class RememberingTransaction:
+class RememberingTransaction(ABC):
     """The part of a transaction that all drivers share: what is remembered, what is written later.
 
     A statement that is run now comes after everything that waits to be written, and what changes a
@@ -192,9 +193,10 @@ class RememberingTransaction:
         if table is not None:
             self._memory.forget_table(table)
 
+    @abstractmethod
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
-        raise NotImplementedError
+        """Return the first row or None."""
 
+    @abstractmethod
     def _run_all(self, waiting: Waiting) -> list[int]:
         """Run each statement for each of its rows, and return how many rows each has changed."""
-        raise NotImplementedError

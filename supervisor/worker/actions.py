@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
@@ -74,7 +75,7 @@ class Execution:
         return Amounts(cost=micro_usd(usd), tokens=tokens, actions=self._hold.actions_held)
 
 
-class Answer:
+class Answer(ABC):
     """What became of a proposal; only `Approved` can be entered, the others refuse."""
 
     is_approved = False
@@ -89,6 +90,7 @@ class Answer:
         """The action's name."""
         return self.proposal.action
 
+    @abstractmethod
     async def __aenter__(self) -> Execution:
         """Enter the execution.
 
@@ -96,7 +98,6 @@ class Answer:
             ApprovalRequired: it is not approved.
             Refusal: a gate said no, or what it may cost does not fit.
         """
-        raise self._required()
 
     async def __aexit__(
         self,
@@ -106,9 +107,6 @@ class Answer:
     ) -> bool | None:
         """Leave the execution; an exception forfeits what it may cost, and the action failed."""
         return None
-
-    def _required(self) -> ApprovalRequired:
-        raise NotImplementedError
 
 
 class Approved(Answer):
@@ -141,8 +139,8 @@ class Ticket(Answer):
         self.why = ticket.why
         self.deadline: datetime = from_us(ticket.deadline_at)
 
-    def _required(self) -> ApprovalRequired:
-        return ApprovalRequired(
+    async def __aenter__(self) -> Execution:
+        raise ApprovalRequired(
             action=self.action,
             what=f"waits for a person until {iso(self.deadline)}: {self.why}",
             fix=f"`supervisor approvals approve {self.id}`, or deny",
@@ -163,9 +161,9 @@ class Guidance(Answer):
         self.suggest = standing.suggest
         self.attempts_left = standing.attempts_left
 
-    def _required(self) -> ApprovalRequired:
+    async def __aenter__(self) -> Execution:
         instead = f"; instead: {', '.join(self.suggest)}" if self.suggest else ""
-        return ApprovalRequired(
+        raise ApprovalRequired(
             action=self.action, what=self.text, fix=f"follow the guidance{instead}"
         )
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +24,7 @@ from supervisor.ledger import ledger
 from supervisor.storage.database import Transaction
 
 WriteConfig = Callable[..., Path]
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -46,6 +54,47 @@ def test_many_seeds_are_a_line_each_in_their_order(
     assert main([*words, "--seeds", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["seed 7", "seed 8", "seed 9", "simulate"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_its_processes_end_with_it_whatever_ends_it(write_config: WriteConfig) -> None:
+    words = [sys.executable, "-m", "supervisor", "simulate", str(write_config())]
+    with subprocess.Popen([*words, "--days", "366", "--seeds", "2"]) as running:
+        try:
+            children = _wait_for(lambda: _simulating(running.pid))
+        finally:
+            running.kill()
+    try:
+        _wait_for(lambda: not [pid for pid in children if _is_alive(pid)])
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _simulating(pid: int) -> list[int]:
+    """Return the processes that simulate for `pid`, not the one that cleans up after them."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if "spawn_main" in _command(child)]
+
+
+def _command(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for(look: Callable[[], T]) -> T:
+    deadline_s = time.monotonic() + 30
+    while not (found := look()):
+        assert time.monotonic() < deadline_s, "it does not come"
+        time.sleep(0.05)
+    return found
 
 
 def test_json_is_the_whole_scorecard(
