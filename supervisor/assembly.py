@@ -16,12 +16,18 @@ from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
 from supervisor.maintenance.retention_duty import RetentionPlan
-from supervisor.model_assembly import build_governor, build_token_budgets, identity_of
+from supervisor.model_assembly import (
+    build_governor,
+    build_routing,
+    build_token_budgets,
+    identity_of,
+)
 from supervisor.money import limit_micro_usd
 from supervisor.policy_assembly import build_action_policy
 from supervisor.providers.open import open_provider
 from supervisor.supervision import Intensity
 from supervisor.windows import parse_window
+from supervisor.worker.context_budget import ContextLimits
 from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
@@ -109,6 +115,11 @@ def build_job_rules(config: Config) -> JobRules:
         retry_delay_max_s=section.retry_delay_max_s,
         batch_max=section.batch_max,
         payload_max_bytes=section.payload_max_bytes,
+        routing=build_routing(loaded.config),
+        context=ContextLimits(
+            call_tokens_max=loaded.config.context.call_tokens_max,
+            session_tokens_max=loaded.config.context.session_tokens_max,
+        ),
     )
 
 

@@ -314,6 +314,26 @@ class AccessDenied(Refusal):
     code = "access_denied"
 
 
+class ContextExceeded(Refusal):
+    """A call's input is above a context budget; `needed` and `free` in tokens, by their bound.
+
+    `limit` is the key of [context] that says so.
+    """
+
+    code = "context_exceeded"
+
+    def __init__(self, *, limit: str, needed: int, free: int) -> None:
+        super().__init__(
+            subject=f"context budget {limit}",
+            what=f"input of up to {needed} tokens refused, {free} free",
+            fix="send less, give ctx.model.complete a compact= that shortens it, or raise "
+            f"[context] {limit}",
+        )
+        self.limit = limit
+        self.needed = needed
+        self.free = free
+
+
 class ApprovalRequired(Refusal):
     """An action may not be executed yet: a person has to decide, or guidance was given instead."""
 

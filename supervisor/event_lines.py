@@ -18,6 +18,7 @@ _LEVELS: dict[str, int] = {
     "hold_settled": logging.DEBUG,
     "hold_released": logging.DEBUG,
     "hold_joined": logging.DEBUG,
+    "model_routed": logging.DEBUG,
     "account_opened": logging.DEBUG,
     "token_usage_recorded": logging.DEBUG,
     "checkpoint_created": logging.DEBUG,

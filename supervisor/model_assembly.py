@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from supervisor.config import Config
 from supervisor.config.model_sections import IdentitySection, ModelsSection
 from supervisor.governance.model_governor import ModelGovernor, ModelList, ModelRule, ModelTier
+from supervisor.governance.routing import CLASSES, RouteRule, Routing
 from supervisor.governance.token_budgets import TokenBudgetConfig
 from supervisor.identity import Identity
 
@@ -38,6 +41,15 @@ def build_governor(config: Config) -> ModelGovernor | None:
     if config.models is None:
         return ModelGovernor(lists=lists) if lists else None
     return _governor(config.models, lists)
+
+
+def build_routing(config: Config) -> Routing | None:
+    """Return the classes of models, None where the config has none."""
+    section = config.routing
+    if section is None:
+        return None
+    rules = [RouteRule(**msgspec.structs.asdict(rule)) for rule in section.rule]
+    return Routing(classes={name: getattr(section, name) for name in CLASSES}, rules=rules)
 
 
 def _governor(models: ModelsSection, lists: list[ModelList]) -> ModelGovernor:

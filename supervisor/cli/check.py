@@ -12,7 +12,7 @@ from supervisor.cli.output import print_error, print_json, print_table
 from supervisor.cli.parser import Parser
 from supervisor.cli.store import opened, store_exists
 from supervisor.clock import SystemClock
-from supervisor.config import Loaded, WorkerSection
+from supervisor.config import Loaded, WorkerSection, models_of
 from supervisor.errors import SupervisorError
 from supervisor.hands_assembly import build_checks
 from supervisor.money import limit_micro_usd, usd_text
@@ -138,15 +138,18 @@ def _check_worker(
         yield _check_output(loaded, name)
     if section.has_work is not None:
         yield _check_wake_gate(loaded, name, section.has_work)
-    if not section.model:
-        return
-    checked = Checked(what="model", name=name, found=section.model)
+    for model in models_of(section.model or "", loaded.config):
+        yield _check_model(name, model, models)
+
+
+def _check_model(worker: str, full_name: str, models: Models) -> Checked:
+    checked = Checked(what="model", name=worker, found=full_name)
     try:
-        model = models.resolve(section.model, SystemClock().now())
-        price = "free" if model.price.is_free else "its price is known"
-        yield msgspec.structs.replace(checked, found=f"{section.model}: {price}")
+        model = models.resolve(full_name, SystemClock().now())
     except SupervisorError as error:
-        yield msgspec.structs.replace(checked, problem=error)
+        return msgspec.structs.replace(checked, problem=error)
+    price = "free" if model.price.is_free else "its price is known"
+    return msgspec.structs.replace(checked, found=f"{full_name}: {price}")
 
 
 def _check_function(loaded: Loaded, name: str, run: str, *, what: str) -> Checked:

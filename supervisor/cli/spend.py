@@ -18,7 +18,7 @@ from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.errors import UsageError
 from supervisor.governance.spending import AccountStatus, read_accounts
-from supervisor.governance.suggesting import Suggestion, suggest
+from supervisor.governance.suggesting import Suggestion, saved_since, suggest
 from supervisor.ledger.accounts import Unit
 from supervisor.ledger.limits import ledger_now
 from supervisor.ledger.periods import Period, period_start
@@ -128,16 +128,19 @@ def _usd(amount_micro_usd: int) -> str:
 
 
 def _print_by(loaded: Loaded, by: str, days: int, *, is_json: bool) -> int:
-    since, spent = read_store(loaded, _read_by, by, days, loaded, SystemClock().now())
+    since, spent, saved = read_store(loaded, _read_by, by, days, loaded, SystemClock().now())
     # Days are read from the daily cap's accounts, which count neither calls nor tokens.
     is_day = by == "day"
     if is_json:
         rows = [_as_json(one, is_day=is_day) for one in spent]
-        print_json({"by": by, "since": iso(since), "spend": rows})
+        answer = {"by": by, "since": iso(since), "spend": rows, "saved_usd": to_usd(saved)}
+        print_json(answer)
         return 0
     print(f"since {iso(since)}")
     titles = (by.upper(), "SPENT USD>", "HELD USD>") + (() if is_day else ("CALLS>", "TOKENS>"))
     print_table(titles, [_as_row(one, is_day=is_day) for one in spent])
+    if saved:
+        print(f"routing saved {usd_text(saved)} in these sessions, against always the best model")
     return 0
 
 
@@ -157,11 +160,11 @@ def _as_row(one: Spent, *, is_day: bool) -> tuple[str, ...]:
 
 def _read_by(
     tx: Transaction, by: str, days: int, loaded: Loaded, now: datetime
-) -> tuple[datetime, list[Spent]]:
+) -> tuple[datetime, list[Spent], int]:
     since = _begin(tx, days, loaded, now)
     is_of_identity = by in _OF_IDENTITY
     statement = f"spending.by_{by}" if is_of_identity else f"ledger.spend_by_{by}"
-    return since, tx.rows(statement, Spent, since=to_us(since))
+    return since, tx.rows(statement, Spent, since=to_us(since)), saved_since(tx, since)
 
 
 def _suggest(

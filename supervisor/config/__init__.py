@@ -1,5 +1,6 @@
 """The configuration: one TOML file, typed and frozen, and the only reader of the environment."""
 
+from supervisor.config.budget_checks import models_of
 from supervisor.config.reading import (
     Environment,
     Loaded,
@@ -34,6 +35,7 @@ __all__ = [
     "child_environment",
     "config_path",
     "load",
+    "models_of",
     "person",
     "take_notify_socket",
 ]

@@ -15,6 +15,8 @@ from supervisor.identity import name_problem
 _KINDS = ("worker", "model", "conversation", "org", "team", "user")
 _IDENTITY_KINDS = ("org", "team", "user")
 _EACH = "*"
+#: The same as governance/routing.py has.
+CLASSES = ("cheap", "balanced", "best")
 _UNITS = ("max_cost_usd", "max_tokens", "max_actions")
 _MODEL = re.compile(r"\S{1,128}")
 _SCOPE_FIX = (
@@ -168,3 +170,40 @@ def _check_patterns(key: str, patterns: tuple[str, ...], config: Config, fail: F
         if is_plain and pattern == provider:
             fix = 'write PROVIDER/MODEL, or a pattern such as "ollama/*"'
             raise fail(key, pattern, "names no model", fix)
+
+
+def models_of(model: str, config: Config) -> tuple[str, ...]:
+    """Return the models that a worker may get for what it asks for: a class has several."""
+    if config.routing is not None and model in CLASSES:
+        found: tuple[str, ...] = getattr(config.routing, model)
+        return found
+    return (model,) if model else ()
+
+
+def check_routing(config: Config, fail: Fail) -> None:
+    """Check [routing]: its models are of this config, and no rule leads to a class without any.
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    if config.routing is None:
+        return
+    for name in CLASSES:
+        for model in getattr(config.routing, name):
+            check_model(f"routing.{name}", model, model, config, fail)
+    for number, rule in enumerate(config.routing.rule):
+        if not getattr(config.routing, rule.use):
+            fix = f"give [routing] {rule.use} a model"
+            raise fail(f"routing.rule[{number}].use", rule.use, "has no models", fix)
+
+
+def check_asked(key: str, model: str, config: Config, fail: Fail) -> None:
+    """Check what a worker asks for: a model, or a class that has models.
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    if model not in CLASSES:
+        check_model(key, model, model, config, fail)
+    elif config.routing is None or not getattr(config.routing, model):
+        raise fail(key, model, "is a class without models", f"give [routing] {model} a model")

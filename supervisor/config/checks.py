@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 
 from supervisor.config.alert_checks import check_alerts
 from supervisor.config.budget_checks import (
+    check_asked,
     check_budgets,
     check_governed_models,
     check_identity,
-    check_model,
+    check_routing,
     check_token_budgets,
+    models_of,
 )
 from supervisor.config.hands_checks import check_http, check_output, check_secrets
 from supervisor.config.policy_checks import check_policy
@@ -56,6 +58,7 @@ def check_values(config: Config, path: Path, environment: Mapping[str, str]) -> 
     check.listen(config, environment)
     check_budgets(config, check.fail)
     check_token_budgets(config, check.fail)
+    check_routing(config, check.fail)
     if config.models is not None:
         check_governed_models(config.models, config, check.fail)
     check.drills(config)
@@ -205,7 +208,7 @@ class _Checker:
         if worker.window is not None:
             self.window(f"{key}.window", worker.window)
         if worker.model is not None:
-            check_model(f"{key}.model", worker.model, worker.model, config, self.fail)
+            check_asked(f"{key}.model", worker.model, config, self.fail)
         check_identity(f"{key}.identity", worker.identity, self.fail)
         check_http(f"{key}.http", worker.http, self.fail)
         check_output(f"{key}.output", worker.output, self.fail)
@@ -229,11 +232,12 @@ class _Checker:
     def key(
         self, key: str, worker: WorkerSection, config: Config, environment: Mapping[str, str]
     ) -> None:
-        name = (worker.model or "").partition("/")[0]
-        variable = config.providers[name].api_key_env if name else ""
-        if variable and not environment.get(variable):
-            what = f"needs the API key of provider {name}, and ${variable} is not set"
-            raise self._fail(key, worker.model, what, f"set ${variable} in the environment")
+        for model in models_of(worker.model or "", config):
+            name = model.partition("/")[0]
+            variable = config.providers[name].api_key_env
+            if variable and not environment.get(variable):
+                what = f"needs the API key of provider {name}, and ${variable} is not set"
+                raise self._fail(key, worker.model, what, f"set ${variable} in the environment")
 
 
 def without_password(url: str) -> str:

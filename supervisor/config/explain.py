@@ -12,10 +12,13 @@ import msgspec
 
 from supervisor.config.model_sections import (
     ActionTiersSection,
+    ContextSection,
     IdentitySection,
     ModelOverrideSection,
     ModelRuleSection,
     ModelsSection,
+    RouteRuleSection,
+    RoutingSection,
     TokenBudgetSection,
 )
 from supervisor.config.policy_sections import (
@@ -63,6 +66,9 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "models.rule": ModelRuleSection,
     "models.override": ModelOverrideSection,
     "token_budget": TokenBudgetSection,
+    "routing": RoutingSection,
+    "routing.rule": RouteRuleSection,
+    "context": ContextSection,
     "value": ValueSection,
     "policy": PolicySection,
     "policy.auto": AutoSection,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from supervisor.config.bounds import Count, Section, Usd
+from msgspec import Meta
+
+from supervisor.config.bounds import Count, Positive, Section, Usd
 
 TierWord = Literal["standard", "premium", "restricted"]
 
@@ -47,6 +49,36 @@ class ActionTiersSection(Section, frozen=True, kw_only=True):
     auto_approve: tuple[TierWord, ...] | None = None
     unrestricted: tuple[TierWord, ...] | None = None
     default: tuple[TierWord, ...] | None = None
+
+
+ClassWord = Literal["cheap", "balanced", "best"]
+
+
+class RouteRuleSection(Section, frozen=True, kw_only=True):
+    """[[routing.rule]]: when a call uses another class; what is left out holds always."""
+
+    use: ClassWord
+    asked: ClassWord | None = None
+    purpose: str = "*"
+    input_tokens_min: Count | None = None
+    input_tokens_max: Count | None = None
+    budget_left_max: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class RoutingSection(Section, frozen=True, kw_only=True):
+    """[routing]: the models of each class, PROVIDER/MODEL."""
+
+    cheap: tuple[str, ...] = ()
+    balanced: tuple[str, ...] = ()
+    best: tuple[str, ...] = ()
+    rule: tuple[RouteRuleSection, ...] = ()
+
+
+class ContextSection(Section, frozen=True, kw_only=True):
+    """[context]: how much input a call and a session may have, in tokens."""
+
+    call_tokens_max: Positive | None = None
+    session_tokens_max: Positive | None = None
 
 
 class ModelsSection(Section, frozen=True, kw_only=True):

@@ -11,7 +11,13 @@ from supervisor.config.alert_sections import AlertsSection, ReportSection
 from supervisor.config.bounds import Count, HourlyUsd, Hours, Positive, Seconds, Usd
 from supervisor.config.bounds import Section as _Section
 from supervisor.config.breaker_sections import BreakersSection
-from supervisor.config.model_sections import IdentitySection, ModelsSection, TokenBudgetSection
+from supervisor.config.model_sections import (
+    ContextSection,
+    IdentitySection,
+    ModelsSection,
+    RoutingSection,
+    TokenBudgetSection,
+)
 from supervisor.config.policy_sections import PolicySection
 
 
@@ -219,6 +225,8 @@ class Config(_Section, frozen=True, kw_only=True):
     breakers: BreakersSection = BreakersSection()
     models: ModelsSection | None = None
     token_budget: tuple[TokenBudgetSection, ...] = ()
+    routing: RoutingSection | None = None
+    context: ContextSection = ContextSection()
     value: ValueSection = ValueSection()
     jobs: JobsSection = JobsSection()
     alerts: AlertsSection = AlertsSection()

@@ -28,6 +28,8 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     denials: int = 0
     denials_by_code: dict[str, int] = {}
     executions: dict[str, int] = {}
+    context: int = 0
+    saved: int = 0
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -52,6 +54,9 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self.cost += event.cost
                 self.tokens += event.tokens
                 self.actions += event.actions
+                if isinstance(event, kinds.HoldSettled):
+                    self.context += event.context
+                    self.saved += event.saved
             case _:
                 self._add_approval(event)
 

@@ -16,6 +16,10 @@ from supervisor.events import (  # noqa: F401 - their kinds are among the leaves
 from supervisor.events.event import Event
 
 __all__ = ["KINDS", "Event"]  # and the kinds that are defined here
+__all__ = ["KINDS", "Event"]
+
+
+# --- daemon
 
 
 class DaemonStarted(Event, frozen=True, kw_only=True):
@@ -337,7 +341,7 @@ class HoldPlaced(Event, frozen=True, kw_only=True):
 
 
 class HoldSettled(Event, frozen=True, kw_only=True):
-    """A call's actual cost was recorded, and the rest of its hold returned."""
+    """A call's cost is known; `context` counts for [context], `saved` is against the best model."""
 
     kind = "hold_settled"
     hold: str
@@ -348,6 +352,8 @@ class HoldSettled(Event, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
+    context: int = 0
+    saved: int = 0
 
 
 class HoldReleased(Event, frozen=True, kw_only=True):

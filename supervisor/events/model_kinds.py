@@ -39,6 +39,31 @@ class TokenUsageRecorded(Event, frozen=True, kw_only=True):
     cost: int
 
 
+class ModelRouted(Event, frozen=True, kw_only=True):
+    """A call asked for a class and uses a model of `use`: by rule, or as asked where it is 0.
+
+    `best` is the model that always-best would have used; `hold_settled` says what was saved.
+    """
+
+    kind = "model_routed"
+    worker: str
+    asked: str
+    use: str
+    model: str
+    rule: int = 0
+    best: str = ""
+
+
+class ContextCompacted(Event, frozen=True, kw_only=True):
+    """A worker made its input shorter, as it was above a context budget; bounds in tokens."""
+
+    kind = "context_compacted"
+    worker: str
+    model: str
+    before: int
+    after: int
+
+
 class HoldJoined(Event, frozen=True, kw_only=True):
     """A hold that was placed before also counts on an account whose limit came later."""
 

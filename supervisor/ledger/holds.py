@@ -172,11 +172,17 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metering(msgspec.Struct, frozen=True, kw_only=True):
-    """How a call was measured, for its event; spans in seconds."""
+    """How a call was measured, for its event; spans in seconds.
+
+    `context` are the input tokens that count against a context budget, `saved` the micro-USD that
+    the best model would have cost more.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     duration_s: float = 0.0
+    context: int = 0
+    saved: int = 0
 
 
 def find_hold(tx: Transaction, hold_id: str) -> Hold | None:

@@ -202,6 +202,8 @@ def settle(
                 input_tokens=metering.input_tokens,
                 output_tokens=metering.output_tokens,
                 duration_s=metering.duration_s,
+                context=metering.context,
+                saved=metering.saved,
             )
         )
     return all(actual.of(unit) <= hold.held.of(unit) for unit in Unit)

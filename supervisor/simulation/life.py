@@ -12,7 +12,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from supervisor.assembly import build_intensity, build_plan, build_policy
-from supervisor.config import Loaded
+from supervisor.config import Loaded, models_of
 from supervisor.errors import StoreUnavailable
 from supervisor.events.log import Origin
 from supervisor.governance.in_flight import Flight, InFlight
@@ -221,10 +221,14 @@ class DaemonLife:
 
 
 def scripted_plan(loaded: Loaded, name: str) -> WorkerPlan:
-    """Return the worker's plan as the daemon makes it, without importing the worker's code."""
+    """Return the worker's plan as the daemon makes it, without importing the worker's code.
+
+    A class of models is simulated by the first of them.
+    """
     config = loaded.config
+    model = next(iter(models_of(config.worker[name].model or "", config)), None)
     stand_in = msgspec.structs.replace(
-        config.worker[name], run="supervisor.simulation.life:stand_in"
+        config.worker[name], run="supervisor.simulation.life:stand_in", model=model
     )
     config = msgspec.structs.replace(config, worker={name: stand_in})
     return build_plan(msgspec.structs.replace(loaded, config=config), name)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import msgspec
 
+from supervisor.events import model_kinds
 from supervisor.governance.model_governor import ModelAccess
 from supervisor.providers.provider import Message, ModelRequest
 from supervisor.worker.callers import Caller
+from supervisor.worker.context_budget import Compact
 from supervisor.worker.models import Model
 from supervisor.worker.placing import Bid
 from supervisor.worker.plan import Kernel
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of a model, and on whose behalf."""
+    """What a worker asks of a model, and on whose behalf.
+
+    `compact` is its own way to shorten the messages. `routed` says how its class became the model,
+    and `best` what the best one would have been.
+    """
 
     model: Model
     messages: tuple[Message, ...]
     max_tokens: int
     purpose: str
     caller: Caller
+    compact: Compact | None = None
+    routed: model_kinds.ModelRouted | None = None
+    best: Model | None = None
 
 
 def request_of(question: Question) -> ModelRequest:
@@ -43,6 +52,7 @@ def bid_for(kernel: Kernel, question: Question, *, is_cheapest: bool = False) ->
         output_tokens_max=max_tokens,
         output_tokens_min=min(kernel.policy.min_output_tokens, max_tokens),
         is_cheapest=is_cheapest,
+        notes=() if question.routed is None else (question.routed,),
     )
 
 

@@ -38,7 +38,7 @@ def parse_caller(words: CallerWords, default: Caller) -> Caller:
     Raises:
         InputRefused: a name can't be kept, or there is no such tier.
     """
-    if not words:
+    if not words.keys() & CallerWords.__annotations__.keys():
         return default
     identity = parse_identity(words.get("identity"))
     conversation = words.get("conversation", "")

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from supervisor.backoff import delay_s
 from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
+from supervisor.events import model_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.breakers import Fault
 from supervisor.governance.executions import begin_execution
@@ -24,7 +25,9 @@ from supervisor.money import to_usd
 from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.worker import placing
 from supervisor.worker.bidding import Question, bid_for, cheapest, request_of
+from supervisor.worker.call_blocks import Ending, RecordingRefusal
 from supervisor.worker.callers import Caller
+from supervisor.worker.context_budget import ContextBudget, fit, record_compaction
 from supervisor.worker.models import Model
 from supervisor.worker.own_probe import OwnProbe
 from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
@@ -40,49 +43,8 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     model: Model
     hold: Hold
     request: ModelRequest
+    best: Model | None
     began_s: float
-
-
-class RecordingRefusal:
-    """A block whose refusal is recorded; it is raised all the same."""
-
-    __slots__ = ("_calls", "_model")
-
-    def __init__(self, calls: Calls, model: str) -> None:
-        self._calls = calls
-        self._model = model
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Refusal):
-            self._calls.record_refusal(self._model, error)
-
-
-class _Ending:
-    """A block that sees to it that a hold has ended when it does, however it does."""
-
-    __slots__ = ("_calls", "_hold")
-
-    def __init__(self, calls: Calls, hold: Hold) -> None:
-        self._calls = calls
-        self._hold = hold
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, ProviderFailed):
-            # A request that a provider turns down for good says nothing against the provider.
-            is_providers = error.is_retryable or not error.was_refused
-            fault = Fault.PROVIDER if is_providers else Fault.CALL
-            end = self._calls.release if error.was_refused else self._calls.forfeit
-            end(self._hold, why=error.what, fault=fault)
-        elif error is not None:
-            self._calls.forfeit(self._hold, why="cancelled while it was in flight")
-        else:
-            self._calls.forfeit(self._hold, why="left before the answer was whole")
 
 
 class Calls:
@@ -90,10 +52,11 @@ class Calls:
 
     def __init__(self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session_id: str) -> None:
         self.caller = Caller(identity=plan.identity)
+        self._context = ContextBudget(kernel.database, kernel.policy.context, session_id)
         self._kernel = kernel
         self._worker = plan.name
         self._tick = tick
-        self._session_id = session_id
+        self._session_id = self.session_id = session_id
         self._count = 0
         self._open: set[str] = set()
         self._watched: set[str] = set()
@@ -145,7 +108,7 @@ class Calls:
 
     async def _try(self, question: Question) -> Reply:
         call = await self._place_call(question)
-        with _Ending(self, call.hold):
+        with Ending(self, call.hold):
             answer = await call.model.provider.complete(call.request)
             return self._conclude(call, answer)
 
@@ -159,24 +122,44 @@ class Calls:
             Refusal, ProviderFailed: as for `complete`.
         """
         call = await self._place_call(question)
-        with _Ending(self, call.hold):
+        with Ending(self, call.hold):
             async with call.model.provider.stream(call.request) as arriving:
                 yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
 
     async def _place_call(self, question: Question) -> _Call:
-        granted = await self._ask_for(question)
-        if isinstance(granted, AskAsProbe):
-            # A probe may fail: it is made as cheap as it can be.
-            question = cheapest(self._kernel, question)
-            granted = await self._ask_for(question, is_cheapest=True)
-            assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
+        question, bound = await self._bounded(question)
+        with self._context.taking(bound) as taking:
+            granted = await self._ask_for(question)
+            if isinstance(granted, AskAsProbe):
+                # A probe may fail: it is made as cheap as it can be.
+                question = cheapest(self._kernel, question)
+                granted = await self._ask_for(question, is_cheapest=True)
+                assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
+            taking.name(granted.hold.id)
         model, asked = question.model, request_of(question)
         return _Call(
             model=model,
             hold=granted.hold,
+            best=question.best,
             request=replace(asked, max_tokens=granted.output_tokens_max),
             began_s=self._kernel.clock.monotonic(),
         )
+
+    async def _bounded(self, question: Question) -> tuple[Question, int]:
+        """Return the question as it is to be sent, and a bound on its input, 0 if none is set."""
+        if not self._context.is_on:
+            return question, 0
+        model = question.model
+        with self.recording_refusal(model.full_name):
+            asked = request_of(question)
+            fitting, before, after = await fit(self._context, model, asked, question.compact)
+        if fitting is not asked:
+            shorter = model_kinds.ContextCompacted(
+                worker=self._worker, model=model.full_name, before=before, after=after
+            )
+            write, where = self._kernel.database.write, self._session_id
+            self.keep(write(record_compaction, where, shorter, self.origin()))
+        return replace(question, messages=fitting.messages), after
 
     async def _ask_for(
         self, question: Question, *, is_cheapest: bool = False
@@ -321,6 +304,8 @@ class Calls:
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 duration_s=round(self._kernel.clock.monotonic() - call.began_s, 6),
+                context=usage.input_tokens if self._context.is_on else 0,
+                saved=0 if call.best is None else call.best.price.cost_micro_usd(usage) - cost,
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
             end = self._end_of(call.hold, HoldStatus.SETTLED)
@@ -360,6 +345,8 @@ class Calls:
         if hold_id not in self._open:
             return
         self._open.discard(hold_id)
+        is_known = end.status is not HoldStatus.FORFEITED
+        self._context.end(hold_id, end.metering.input_tokens if is_known else None)
         if not self._ends:
             # In the loop's next turn, unless the tick ends in this one and takes it along.
             asyncio.get_running_loop().call_soon(self._write_ends)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Unpack
 
-import msgspec
-
 from supervisor.errors import InputRefused
-from supervisor.providers.provider import Message
+from supervisor.governance.routing import CLASSES
 from supervisor.worker.bidding import Question
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
+from supervisor.worker.context_budget import Compact
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.prompts import Prompt, parse_prompt
 from supervisor.worker.replies import Reply, ReplyStream
+from supervisor.worker.routing import Routed, Wish, choose
 
-_MESSAGES_MAX = 1_000
 
-Prompt = str | Sequence[Message | Mapping[str, str]]
+class CallWords(CallerWords, total=False):
+    """What else a model call may say: on whose behalf it is, and how its input may be shortened."""
+
+    compact: Compact | None
 
 
 class ModelAccess:
@@ -36,88 +39,92 @@ class ModelAccess:
         model: str | None = None,
         max_tokens: int | None = None,
         purpose: str = "",
-        **caller: Unpack[CallerWords],
+        **words: Unpack[CallWords],
     ) -> Reply:
         """Ask a model and return its whole answer.
 
         `prompt` is a text or a conversation of `{"role", "content"}`. `model` is
-        `provider/model`, the worker's own where it is left out. `max_tokens` bounds the answer;
-        the provider's configured one where it is left out, and less where the budget is short.
+        `provider/model`, or a class (cheap, balanced, best) where the config has [routing]; the
+        worker's own where it is left out. `max_tokens` bounds the answer; the provider's
+        configured one where it is left out, and less where the budget is short.
         `identity` (org, team, user) is on whose behalf it is, `conversation` in which one: their
-        budgets apply. What the identity leaves out is the worker's own.
+        budgets apply. What the identity leaves out is the worker's own. `compact` is awaited with
+        the messages and how many tokens they may have, where they are above [context].
 
         Raises:
             Refusal: a gate said no, the worst case did not fit, or the price is unknown.
             ProviderFailed: no try was answered.
         """
-        question = self._ask(prompt, model, max_tokens, purpose, caller)
+        question = await self._ask(prompt, model, max_tokens, purpose, words)
         return await self._calls.complete(question)
 
-    def stream(
+    @asynccontextmanager
+    async def stream(
         self,
         prompt: Prompt,
         *,
         model: str | None = None,
         max_tokens: int | None = None,
         purpose: str = "",
-        **caller: Unpack[CallerWords],
-    ) -> AbstractAsyncContextManager[ReplyStream]:
+        **words: Unpack[CallWords],
+    ) -> AsyncIterator[ReplyStream]:
         """Ask a model and get its answer as it arrives.
 
         `async with ctx.model.stream(...) as stream:` then iterate over its pieces of text; after
         the last one `stream.reply` holds the whole. Arguments and errors as for `complete`.
         """
-        question = self._ask(prompt, model, max_tokens, purpose, caller)
-        return self._calls.stream(question)
+        question = await self._ask(prompt, model, max_tokens, purpose, words)
+        async with self._calls.stream(question) as arriving:
+            yield arriving
 
-    def _ask(
+    async def _ask(
         self,
         prompt: Prompt,
         model: str | None,
         max_tokens: int | None,
         purpose: str,
-        caller: CallerWords,
+        words: CallWords,
     ) -> Question:
-        full_name = model or self._plan.model
-        with self._calls.recording_refusal(full_name):
-            chosen = self._kernel.models.resolve(full_name, self._kernel.clock.now())
+        asked = model or self._plan.model
+        with self._calls.recording_refusal(asked):
+            messages = parse_prompt(prompt)
+            caller = parse_caller(words, self._calls.caller)
+            _check_length(max_tokens)
+            wish = Wish(
+                asked=asked,
+                worker=self._plan.name,
+                session_id=self._calls.session_id,
+                messages=messages,
+                max_tokens=max_tokens,
+                purpose=purpose,
+                caller=caller,
+            )
+            routed = await self._route(wish)
+            chosen = (
+                self._kernel.models.resolve(asked, self._kernel.clock.now())
+                if routed is None
+                else routed.model
+            )
             return Question(
                 model=chosen,
-                messages=parse_prompt(prompt),
-                max_tokens=_tokens(max_tokens, chosen.max_tokens),
+                messages=messages,
+                max_tokens=chosen.max_tokens if max_tokens is None else max_tokens,
                 purpose=purpose,
-                caller=parse_caller(caller, self._calls.caller),
+                caller=caller,
+                compact=words.get("compact"),
+                routed=None if routed is None else routed.event,
+                best=None if routed is None else routed.best,
             )
 
-
-def parse_prompt(prompt: Prompt) -> tuple[Message, ...]:
-    """Return the conversation that `prompt` is.
-
-    Raises:
-        InputRefused: it is empty, or holds anything but text.
-    """
-    if isinstance(prompt, str):
-        return (Message(role="user", content=prompt),)
-    try:
-        messages = msgspec.convert(list(prompt), list[Message], from_attributes=True)
-    except (msgspec.ValidationError, TypeError) as error:
-        raise InputRefused(
-            subject="prompt",
-            what=f"is not a text or a list of messages: {error}",
-            fix='give {"role": "user", "content": TEXT}; images and files can\'t be bounded yet',
-        ) from error
-    if not 0 < len(messages) <= _MESSAGES_MAX:
-        raise InputRefused(
-            subject="prompt",
-            what=f"has {len(messages)} messages",
-            fix=f"give 1 to {_MESSAGES_MAX}",
-        )
-    return tuple(messages)
+    async def _route(self, wish: Wish) -> Routed | None:
+        """Return the model of a class, None where a model was asked for by its name."""
+        routing = self._kernel.policy.routing
+        if routing is None or wish.asked not in CLASSES:
+            return None
+        return await choose(self._kernel, routing, wish)
 
 
-def _tokens(asked: int | None, configured: int) -> int:
-    if asked is None:
-        return configured
-    if asked < 1:
-        raise InputRefused(subject=f"max_tokens {asked}", what="is no length", fix="give 1 or more")
-    return asked
+def _check_length(max_tokens: int | None) -> None:
+    if max_tokens is not None and max_tokens < 1:
+        what, fix = "is no length", "give 1 or more"
+        raise InputRefused(subject=f"max_tokens {max_tokens}", what=what, fix=fix)

@@ -8,6 +8,7 @@ import msgspec
 
 from supervisor.errors import BreakerOpen, BudgetExceeded, ModelAccessDenied, Refusal
 from supervisor.events import kinds, model_kinds
+from supervisor.events.event import Event
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.breaker import Asker, BreakerRules, provider_of, to_probe
 from supervisor.governance.breakers import CallReport, Fault, begin_probe, report_call
@@ -29,8 +30,8 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     """A model call that asks for its worst case, and how far its output may be cut for it.
 
     `is_cheapest` says that its model is the cheapest there is, so that it may be a probe.
-
-    `access` is what the governor says of the model, None where the config governs none.
+    `access` is what the governor says of the model, None where the config governs none. `notes`
+    go on record with the hold.
     """
 
     access: ModelAccess | None
@@ -38,6 +39,7 @@ class Bid(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens_max: int
     output_tokens_max: int
     output_tokens_min: int
+    notes: tuple[Event, ...] = ()
     is_cheapest: bool = False
 
     def amounts(self, output_tokens_max: int) -> Amounts:
@@ -118,7 +120,7 @@ def place(
         if refusal is None:
             placed = _reserve(tx, journal, request, bid, budgets)
             if isinstance(placed, Granted):
-                _note_override(journal, request.worker, access)
+                _note_granted(journal, request.worker, bid)
                 begin_probe(tx, journal, probed, asker, hold=placed.hold.id)
                 return msgspec.structs.replace(
                     placed, is_probe=bool(probed), is_watched=situation.is_watched
@@ -134,7 +136,11 @@ def _is_own(refusal: BreakerOpen, asker: Asker) -> bool:
     return refusal.probe.startswith(f"{asker.worker}#{asker.tick}.")
 
 
-def _note_override(journal: Journal, worker: str, access: ModelAccess | None) -> None:
+def _note_granted(journal: Journal, worker: str, bid: Bid | None) -> None:
+    """Put on record what goes with a model call's hold: its notes, and an override's use."""
+    if bid is None:
+        return
+    access = bid.access
     if access is not None and access.is_override:
         journal.add(
             model_kinds.ModelOverrideUsed(
@@ -144,6 +150,8 @@ def _note_override(journal: Journal, worker: str, access: ModelAccess | None) ->
                 identity=str(access.identity),
             )
         )
+    for note in bid.notes:
+        journal.add(note)
 
 
 def _note_refusal(journal: Journal, worker: str, model: str, refusal: Refusal) -> None:

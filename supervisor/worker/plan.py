@@ -17,6 +17,7 @@ from supervisor.governance.in_flight import InFlight
 from supervisor.governance.model_governor import ModelGovernor
 from supervisor.governance.policy import ActionPolicy
 from supervisor.governance.rotation import SessionPlan
+from supervisor.governance.routing import Routing
 from supervisor.governance.validators import Checks
 from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
@@ -27,6 +28,7 @@ from supervisor.jobs.leases import InHand
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
+from supervisor.worker.context_budget import ContextLimits
 from supervisor.worker.models import Models
 
 if TYPE_CHECKING:
@@ -85,6 +87,9 @@ class Policy:
     `jobs` is [jobs].
     `actions` is [policy], `breakers` [breakers], `governor` what says which
     models may be used, None where nothing does.
+    `actions` is [policy], `breakers` [breakers], `governor` what says which models may be used,
+    `routing` the classes of models, each None where the config says nothing of it; `context` are
+    the bounds of input.
     """
 
     budgets: Budgets
@@ -94,6 +99,8 @@ class Policy:
     breakers: BreakerRules = field(default_factory=BreakerRules)
     governor: ModelGovernor | None = None
     jobs: JobRules = field(default_factory=JobRules)
+    routing: Routing | None = None
+    context: ContextLimits = field(default_factory=ContextLimits)
 
 
 @dataclass(slots=True, kw_only=True)

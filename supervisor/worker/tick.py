@@ -129,11 +129,18 @@ def tick_request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) 
         session=plan.session,
         budgets=kernel.policy.budgets,
         model=plan.model,
-        is_free=kernel.models.is_free(plan.model),
+        is_free=_is_free(kernel, plan.model),
         identity=plan.identity,
         is_called=occasion.is_called,
         claim=occasion.claim,
     )
+
+
+def _is_free(kernel: Kernel, model: str) -> bool:
+    """Return whether the worker's next call can cost nothing; a class can where one of it does."""
+    routing = kernel.policy.routing
+    names = routing.classes.get(model, (model,)) if routing is not None else (model,)
+    return any(kernel.models.is_free(name) for name in names)
 
 
 def origin_now(kernel: Kernel, plan: WorkerPlan) -> Origin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.contract.shared_rules import rules_of
 from tests.unit.governance import test_suggesting, test_token_tracker
-from tests.unit.worker import test_governed_calls
+from tests.unit.worker import test_context_budget, test_governed_calls, test_routing
 
 globals().update(
     rules_of(
@@ -17,6 +17,8 @@ globals().update(
     )
 )
 globals().update(rules_of(test_governed_calls))
+globals().update(rules_of(test_context_budget))
+globals().update(rules_of(test_routing, but=("test_the_first_rule_that_is_on_a_call_decides",)))
 globals().update(
     rules_of(
         test_suggesting,

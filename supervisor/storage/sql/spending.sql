@@ -21,6 +21,10 @@ SELECT conversation AS key, count(*) AS holds, sum(cost_settled) AS cost,
     sum(CASE WHEN status = 'open' THEN cost_held ELSE 0 END) AS held
 FROM holds WHERE placed_at >= :since GROUP BY conversation ORDER BY cost DESC, key
 
+-- What the events of sessions add up to, of those that reach beyond a moment.
+-- name: counters
+SELECT counters FROM sessions WHERE window_end > :since
+
 -- What each session has used in all; calls in flight and reported usage are none of it.
 -- name: of_sessions
 SELECT session_id AS key, sum(cost_settled) AS cost, sum(tokens_settled) AS tokens,
