@@ -13,8 +13,6 @@ if TYPE_CHECKING:
         BreakerOpen,
         BudgetExceeded,
         ContextExceeded,
-        EffectInFlight,
-        EffectUnknown,
         HttpFailed,
         InputRefused,
         KillSwitchEngaged,
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from supervisor.governance.token_budgets import TokenBudgetConfig
     from supervisor.governance.token_tracker import TokenBudgetTracker
     from supervisor.identity import Identity
+    from supervisor.jobs.effects import EffectInFlight, EffectUnknown
     from supervisor.outcome import Outcome
     from supervisor.outside import open_tracker
     from supervisor.worker.context import Context
@@ -87,6 +86,8 @@ __all__ = [
 # Looked up on first use: a worker's module imports the package without importing the daemon.
 _GOVERNOR = "supervisor.governance.model_governor"
 _HOMES = {
+    "EffectInFlight": "supervisor.jobs.effects",
+    "EffectUnknown": "supervisor.jobs.effects",
     "NOT_DONE": "supervisor.worker.effects",
     "Context": "supervisor.worker.context",
     "Glance": "supervisor.worker.wake_gate",

@@ -102,6 +102,11 @@ def build_policy(loaded: Loaded) -> Policy:
         breakers=build_breaker_rules(loaded.config),
         governor=build_governor(loaded.config),
         jobs=build_job_rules(loaded.config),
+        routing=build_routing(loaded.config),
+        context=ContextLimits(
+            call_tokens_max=loaded.config.context.call_tokens_max,
+            session_tokens_max=loaded.config.context.session_tokens_max,
+        ),
     )
 
 
@@ -115,11 +120,6 @@ def build_job_rules(config: Config) -> JobRules:
         retry_delay_max_s=section.retry_delay_max_s,
         batch_max=section.batch_max,
         payload_max_bytes=section.payload_max_bytes,
-        routing=build_routing(loaded.config),
-        context=ContextLimits(
-            call_tokens_max=loaded.config.context.call_tokens_max,
-            session_tokens_max=loaded.config.context.session_tokens_max,
-        ),
     )
 
 

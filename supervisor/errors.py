@@ -359,34 +359,6 @@ class ActionDenied(Refusal):
         self.reason = reason
 
 
-class EffectUnknown(Refusal):
-    """Nobody knows whether an outside effect was done, so that it is not repeated."""
-
-    code = "effect_unknown"
-
-    def __init__(self, *, name: str) -> None:
-        super().__init__(
-            subject=f"effect {name}",
-            what="was begun, and nobody knows whether it was done",
-            fix=f"look outside, then `supervisor jobs resolve {name} --done` or --not-done",
-        )
-        self.name = name
-
-
-class EffectInFlight(Refusal):
-    """Another tick is at the same outside effect right now."""
-
-    code = "effect_in_flight"
-
-    def __init__(self, *, name: str, worker: str, tick: int) -> None:
-        super().__init__(
-            subject=f"effect {name}",
-            what=f"is being done by tick {tick} of {worker}",
-            fix="wait until that has ended",
-        )
-        self.name = name
-
-
 def amount_text(amount: int, unit: str) -> str:
     """Return an amount with its unit: `0.35 USD`, `1200 tokens`, `3 actions`."""
     return usd_text(amount) if unit == "micro_usd" else f"{amount} {unit}"

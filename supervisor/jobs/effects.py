@@ -7,13 +7,41 @@ from enum import StrEnum
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import InputRefused
+from supervisor.errors import InputRefused, Refusal
 from supervisor.events import effect_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.storage.database import Transaction
 
 _KEY_MAX = 256
 RESULT_BYTES_MAX = 65_536
+
+
+class EffectUnknown(Refusal):
+    """Nobody knows whether an outside effect was done, so that it is not repeated."""
+
+    code = "effect_unknown"
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            subject=f"effect {name}",
+            what="was begun, and nobody knows whether it was done",
+            fix=f"look outside, then `supervisor jobs resolve {name} --done` or --not-done",
+        )
+        self.name = name
+
+
+class EffectInFlight(Refusal):
+    """Another tick is at the same outside effect right now."""
+
+    code = "effect_in_flight"
+
+    def __init__(self, *, name: str, worker: str, tick: int) -> None:
+        super().__init__(
+            subject=f"effect {name}",
+            what=f"is being done by tick {tick} of {worker}",
+            fix="wait until that has ended",
+        )
+        self.name = name
 
 
 class EffectState(StrEnum):

@@ -13,8 +13,6 @@ from supervisor.errors import (
     ActionDenied,
     ApprovalRequired,
     BudgetExceeded,
-    EffectInFlight,
-    EffectUnknown,
     InputRefused,
     ModelAccessDenied,
     PermanentFailure,
@@ -26,6 +24,7 @@ from supervisor.errors import (
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.outputs import Remembered
 from supervisor.governance.worth import worth
+from supervisor.jobs.effects import EffectInFlight, EffectUnknown
 from supervisor.jobs.endings import End, JobEnd
 from supervisor.jobs.queue import Candidate
 from supervisor.outcome import KEEPING_OUTCOMES, Outcome

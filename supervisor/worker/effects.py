@@ -10,8 +10,6 @@ import anyio
 import msgspec
 
 from supervisor.errors import (
-    EffectInFlight,
-    EffectUnknown,
     InputRefused,
     ProviderFailed,
     Refusal,
@@ -20,7 +18,13 @@ from supervisor.events.log import Journal, Origin
 from supervisor.governance.breaker import Asker
 from supervisor.governance.gates import first_refusal, look
 from supervisor.jobs import effects
-from supervisor.jobs.effects import RESULT_BYTES_MAX, EffectState, Taking
+from supervisor.jobs.effects import (
+    RESULT_BYTES_MAX,
+    EffectInFlight,
+    EffectState,
+    EffectUnknown,
+    Taking,
+)
 from supervisor.storage.database import Transaction
 from supervisor.worker.calls import Calls
 from supervisor.worker.plan import Kernel
