@@ -208,9 +208,6 @@ class RollbackCompleted(Event, frozen=True, kw_only=True):
     state_sha256: str
 
 
-# --- kill switch and breakers
-
-
 class KillSwitchEngaged(Event, frozen=True, kw_only=True):
     """A kill was latched."""
 
@@ -253,9 +250,6 @@ class BreakerClosed(Event, frozen=True, kw_only=True):
     name: str
     why: str = ""
     is_by_hand: bool = False
-
-
-# --- money
 
 
 class AccountOpened(Event, frozen=True, kw_only=True):
