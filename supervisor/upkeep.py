@@ -15,6 +15,7 @@ from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
+from supervisor.maintenance.burn_watch import BurnWatch
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.job_watch import JobWatch, Leases
 from supervisor.maintenance.lease_keeper import LeaseKeeper
@@ -76,6 +77,11 @@ class Upkeep:
             leases=Leases(
                 boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=loaded().timezone
             ),
+        self.burns = BurnWatch(
+            kernel.database,
+            kernel.clock,
+            kernel.log,
+            lambda: (kernel.policy.budgets, kernel.policy.breakers),
         )
         self._retention = RetentionDuty(
             kernel.database, kernel.clock, kernel.log, lambda: build_retention(loaded())
@@ -101,6 +107,7 @@ class Upkeep:
             "recovery": self._recover_on_schedule,
             "stuck-ticks": self._stuck.run,
             "approvals": self.approvals.run,
+            "burns": self.burns.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
             "retention": self._retention.run,
