@@ -77,6 +77,7 @@ class Upkeep:
             leases=Leases(
                 boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=loaded().timezone
             ),
+        )
         self.burns = BurnWatch(
             kernel.database,
             kernel.clock,
