@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from zoneinfo import ZoneInfo
 
 import anyio
 import msgspec
@@ -68,16 +69,7 @@ class Upkeep:
             stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
             on_stuck=lambda: metrics.show_recovery(stuck=1),
         )
-        self.job_watch = JobWatch(
-            kernel.database,
-            kernel.clock,
-            kernel.log,
-            queues=workforce.queues,
-            arrive=workforce.arrive,
-            leases=Leases(
-                boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=loaded().timezone
-            ),
-        )
+        self.job_watch = _job_watch(kernel, workforce, loaded().timezone)
         self.burns = BurnWatch(
             kernel.database,
             kernel.clock,
@@ -192,3 +184,14 @@ class Upkeep:
                 await self.recover()
             except StoreUnavailable as error:
                 self._kernel.log.error("recovery_not_done", error=str(error))
+
+
+def _job_watch(kernel: Kernel, workforce: Workforce, timezone: ZoneInfo) -> JobWatch:
+    return JobWatch(
+        kernel.database,
+        kernel.clock,
+        kernel.log,
+        queues=workforce.queues,
+        arrive=workforce.arrive,
+        leases=Leases(boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=timezone),
+    )
