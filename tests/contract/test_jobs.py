@@ -272,6 +272,14 @@ async def test_a_late_end_is_refused_by_its_token_and_keeps_nothing(bench: JobBe
     assert len(await bench.events("job_completed")) == 1
     (refused,) = await bench.events("job_completion_refused")
     assert refused["jobs"] == [job_id]
+    kept: list[object] = []
+
+    async def look(ctx: Context) -> None:
+        kept.append(ctx.state.get("by"))
+
+    await bench.enqueue("look")
+    await bench.tick(look, name="v")
+    assert kept == [None]
 
 
 async def test_jobs_that_a_job_wants_come_with_its_completion_alone(bench: JobBench) -> None:
