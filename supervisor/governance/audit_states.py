@@ -103,6 +103,7 @@ class StateAudit:
         upkeep_kinds.DrillFailed,
         job_kinds.JobRequeued,
         job_kinds.JobCancelAsked,
+        job_kinds.JobCancelled,
         job_kinds.JobDiscarded,
         job_kinds.JobResolved,
         approval_kinds.ApprovalGranted,
@@ -274,6 +275,9 @@ def _operation_of(event: Event) -> str | None:
             return "approve" if is_decision else None
         case approval_kinds.ApprovalDenied():
             return "deny" if event.ticket else None
+        case job_kinds.JobCancelled():
+            # Where it was running, its worker has ended it, as it was asked to.
+            return None if event.token else "job_cancel"
         case kinds.BreakerClosed():
             return "close_breaker" if event.is_by_hand else None
         case _:
