@@ -31,6 +31,8 @@ max_actions = 1000000000
 daily_cap_usd = 1000000.0
 [breakers]
 repeats_max = 0
+rate_multiple = 0.0
+open_ratio = 0.0
 [http]
 listen = "127.0.0.1:0"
 [providers.builtin]

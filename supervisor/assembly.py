@@ -116,6 +116,9 @@ def build_breaker_rules(config: Config) -> BreakerRules:
         provider_failures_max=section.provider_failures_max,
         system_failures_max=section.system_failures_max,
         repeats_max=section.repeats_max,
+        rate_multiple=section.rate_multiple,
+        rate_window_s=section.rate_window_s,
+        open_ratio=section.open_ratio,
         cooldown_s=section.cooldown_s,
         cooldown_max_s=section.cooldown_max_s,
     )

@@ -208,6 +208,7 @@ class Daemon:
         self._stop.why = f"one tick of {worker} is over"
         await self._begin([plan])
         await self._upkeep.recover()
+        await self._upkeep.burns.once()
         outcome = Outcome.CANCELLED
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.kill_watch.run)

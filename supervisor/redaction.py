@@ -50,7 +50,7 @@ _MARKS = (
 
 #: A payload is cleaned before its hash is taken, and counters hold numbers under fixed words.
 _CLEANED_BEFORE = frozenset({"payload", "counters"})
-_REMEMBERED_CHARS_MAX = 64
+_REMEMBERED_CHARS_MAX = 256
 _REMEMBERED_MAX = 4_096
 
 
@@ -84,10 +84,12 @@ class Redaction:
 
     def text(self, text: str) -> str:
         """Return `text` without its secrets; where it is JSON, it is so afterwards."""
-        return self._cleaned(text) if self._may_hold_one(text) else text
+        if text in self._clean or not self._may_hold_one(text):
+            return text
+        return self._cleaned(text)
 
     def _may_hold_one(self, text: str) -> bool:
-        if len(text) < SECRET_CHARS_MIN or text in self._clean:
+        if len(text) < SECRET_CHARS_MIN:
             return False
         for mark in self._marks:
             if mark in text:
@@ -128,9 +130,10 @@ class Redaction:
 
     def payload(self, event: msgspec.Struct, encoded: str) -> str:
         """Return an event's JSON, `encoded`, without the secrets in its fields."""
+        clean = self._clean
         for value in msgspec.structs.astuple(event):
             if isinstance(value, str):
-                if self._may_hold_one(value):
+                if value not in clean and self._may_hold_one(value):
                     return self._cleaned(encoded)
             elif not isinstance(value, int | float | None):
                 return self.text(encoded)
@@ -139,7 +142,7 @@ class Redaction:
     def values(self, values: Mapping[str, T]) -> Mapping[str, T]:
         """Return a statement's parameters, their texts without secrets; mostly the same object."""
         for name, value in values.items():
-            if not isinstance(value, str) or name in _CLEANED_BEFORE:
+            if not isinstance(value, str) or name in _CLEANED_BEFORE or value in self._clean:
                 continue
             if self._may_hold_one(value):
                 return {name: cast("T", self._param(value)) for name, value in values.items()}
@@ -147,10 +150,13 @@ class Redaction:
 
     def row(self, names: tuple[str, ...], row: tuple[T, ...]) -> tuple[T, ...]:
         """Return a row's values, as `values` does; `names` are those of its columns."""
-        if _CLEANED_BEFORE.isdisjoint(names):
-            for value in row:
-                if isinstance(value, str) and self._may_hold_one(value):
-                    return tuple(cast("T", self._param(value)) for value in row)
+        if not _CLEANED_BEFORE.isdisjoint(names):
+            return row
+        clean = self._clean
+        for value in row:
+            # In this order: nearly all are numbers, or texts that were looked at before.
+            if isinstance(value, str) and value not in clean and self._may_hold_one(value):
+                return tuple(cast("T", self._param(value)) for value in row)
         return row
 
     def _param(self, value: object) -> object:

@@ -14,6 +14,7 @@ from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
+from supervisor.maintenance.burn_watch import BurnWatch
 from supervisor.maintenance.heartbeat import Heartbeat
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
@@ -62,6 +63,12 @@ class Upkeep:
             stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
             on_stuck=lambda: metrics.show_recovery(stuck=1),
         )
+        self.burns = BurnWatch(
+            kernel.database,
+            kernel.clock,
+            kernel.log,
+            lambda: (kernel.policy.budgets, kernel.policy.breakers),
+        )
         self._retention = RetentionDuty(
             kernel.database, kernel.clock, kernel.log, lambda: build_retention(loaded())
         )
@@ -86,6 +93,7 @@ class Upkeep:
             "recovery": self._recover_on_schedule,
             "stuck-ticks": self._stuck.run,
             "approvals": self.approvals.run,
+            "burns": self.burns.run,
             "canary": self._rehearsals.canary.run,
             "drills": self._rehearsals.schedule.run,
             "retention": self._retention.run,

@@ -48,6 +48,9 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
     provider_failures_max: int = 0
     system_failures_max: int = 0
     repeats_max: int = 0
+    rate_multiple: float = 0.0
+    rate_window_s: float = 300.0
+    open_ratio: float = 0.0
     cooldown_s: float = 300.0
     cooldown_max_s: float = 3_600.0
 

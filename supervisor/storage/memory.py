@@ -63,15 +63,15 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Keep[Any, Any], dict[Any, Any]] = {}
+        self.rows: dict[Keep[Any, Any], dict[Any, Any]] = {}
         self._recalled: dict[Hashable, Any] = {}
         self._recalled_from: set[str] = set()
 
     def kept(self, keep: Keep[K, V]) -> dict[K, V]:
         """Return the rows that are remembered, to be read and changed in place."""
-        rows = self._kept.get(keep)
+        rows = self.rows.get(keep)
         if rows is None:
-            rows = self._kept[keep] = {}
+            rows = self.rows[keep] = {}
         return rows
 
     def recall(self, question: Hashable) -> Any:
@@ -85,7 +85,7 @@ class Memory:
 
     def forget(self) -> None:
         """Forget everything."""
-        for rows in self._kept.values():
+        for rows in self.rows.values():
             rows.clear()
         self._recalled.clear()
 
@@ -93,7 +93,7 @@ class Memory:
         """Forget what is known of one table, or of every one where it has no name."""
         if not table:
             self.forget()
-        for keep, rows in self._kept.items():
+        for keep, rows in self.rows.items():
             if keep.table == table:
                 rows.clear()
         if table in self._recalled_from:
@@ -101,7 +101,7 @@ class Memory:
 
     def stay_small(self) -> None:
         """Forget everything where it has become too much."""
-        if len(self._recalled) + sum(map(len, self._kept.values())) > ROWS_MAX:
+        if len(self._recalled) + sum(map(len, self.rows.values())) > ROWS_MAX:
             self.forget()
 
 
@@ -122,9 +122,10 @@ class RememberingTransaction(ABC):
         self.published: list[object] = []
         self._named = named
         self._memory = memory or Memory()
+        self._rows = self._memory.rows
         self._new: dict[Later, list[tuple[Value, ...]]] = {}
         self._changed: dict[Later, list[tuple[Value, ...]]] = {}
-        self._touched: dict[Keep[Any, Any], set[Any]] = {}
+        self._touched: dict[Keep[Any, Any], dict[Any, None]] = {}
         self._is_waiting = False
         self._is_broken = False
 
@@ -132,14 +133,15 @@ class RememberingTransaction(ABC):
         self.published.append(fact)
 
     def kept(self, keep: Keep[K, V]) -> dict[K, V]:
-        return self._memory.kept(keep)
+        return self._rows.get(keep) or self._memory.kept(keep)
 
     def touch(self, keep: Keep[K, V], key: K) -> None:
         self._is_waiting = True
         keys = self._touched.get(keep)
         if keys is None:
-            keys = self._touched[keep] = set()
-        keys.add(key)
+            keys = self._touched[keep] = {}
+        # In the order in which they were touched: a simulation is the same with the same seed.
+        keys[key] = None
 
     def later(self, later: Later, *values: Value) -> None:
         self._is_waiting = True

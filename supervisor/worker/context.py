@@ -140,7 +140,7 @@ class Context:
 
     @cached_property
     def _reports(self) -> Reports:
-        return Reports(self._kernel.state_dir / "reports", self.name)
+        return Reports(self._kernel.state_dir, self.name)
 
     @cached_property
     def memory(self) -> Memory:

@@ -89,9 +89,14 @@ class WorkerFiles:
 class Reports:
     """Markdown for people, all workers' in one folder."""
 
-    def __init__(self, folder: Path, worker: str) -> None:
-        self.folder = folder
+    def __init__(self, state_dir: Path, worker: str) -> None:
+        self._state_dir = state_dir
         self._worker = worker
+
+    @property
+    def folder(self) -> Path:
+        """Where they all are."""
+        return self._state_dir / "reports"
 
     def path(self, name: str) -> Path:
         """Return where the report `name` is or would be."""

@@ -90,7 +90,7 @@ class MorningReport:
             await database.close()
 
     async def _write(self, morning: Morning, day: str) -> None:
-        reports = Reports(self._kernel.state_dir / "reports", _NAME)
+        reports = Reports(self._kernel.state_dir, _NAME)
         text = reports.render(f"Morning report, {day}", render(morning))
         await anyio.to_thread.run_sync(replace_file, reports.path(f"morning-{day}"), text)
         self._kernel.log.info("report_written", day=day, verdict=morning.verdict)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from supervisor.clock import from_us, to_us
+from supervisor.clock import from_us, iso, to_us
 from supervisor.events.log import Origin
 from supervisor.worker.occurrences import Claim, Missed, give_up, open_schedule, take
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -17,6 +17,8 @@ from supervisor.worker.schedule import Cron
 #: What is later than this was not run in its time: longer than any wait oversleeps.
 ON_TIME = timedelta(seconds=60)
 _PAGE = 200
+#: For so long each missed occurrence has a record of its own; a clock may jump by years.
+_RECORDED = timedelta(days=31)
 
 
 class Busy(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,14 +39,18 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     missed: tuple[Missed, ...] = ()
 
 
-def choose(schedule: Cron, due: list[datetime], now: datetime, busy: Busy | None) -> Choice:
+def choose(
+    schedule: Cron, due: list[datetime], now: datetime, busy: Busy | None, *, is_all: bool = True
+) -> Choice:
     """Return what the policies say of occurrences that are due, the oldest first (pure).
 
-    The one that runs is the last that is looked at: what comes after it is looked at later.
+    `is_all` says that no further one is due. The one that runs is the last that is looked at: what
+    comes after it is looked at later.
     """
     missed: list[Missed] = []
     for number, moment in enumerate(due):
-        why = _why_missed(schedule, moment, now, busy, is_last=number == len(due) - 1)
+        is_last = is_all and number == len(due) - 1
+        why = _why_missed(schedule, moment, now, busy, is_last=is_last)
         if not why:
             return Choice(run=moment, missed=tuple(missed))
         missed.append(Missed(due=moment, why=why))
@@ -121,12 +127,15 @@ class Timetable:
         while True:
             now = self._kernel.clock.now()
             assert self._taken is not None, "it was opened"
+            if now - self._taken > _RECORDED:
+                await self._give_up(self._long_ago(self._taken, now - _RECORDED))
+                continue
             due = list(self._due(self._taken, now))
             if not due:
                 return None
-            choice = choose(self._schedule, due, now, busy)
+            is_all = len(due) <= _PAGE
+            choice = choose(self._schedule, due[:_PAGE], now, busy, is_all=is_all)
             if choice.missed and not await self._give_up(choice):
-                await self.open()
                 continue
             if choice.run is not None:
                 return self._claim(choice.run)
@@ -143,7 +152,14 @@ class Timetable:
         )
         if is_mine:
             self._taken = last
+        else:
+            await self.open()
         return is_mine
+
+    def _long_ago(self, since: datetime, until: datetime) -> Choice:
+        """Give up all at once what is older than anybody will look through."""
+        why = f"nobody was there to run it, nor any other since {iso(since)}"
+        return Choice(run=None, missed=(Missed(due=until, why=why),))
 
     def _claim(self, due: datetime) -> Claim:
         assert self._taken is not None, "it was opened"
@@ -171,9 +187,9 @@ class Timetable:
         return self._delayed(self._schedule.next_after(from_us(claim.due)))
 
     def _due(self, taken: datetime, now: datetime) -> Iterator[datetime]:
-        """Yield what is due by now, the oldest first; a page of it."""
+        """Yield what is due by now, the oldest first; a page of it, and one more."""
         moment = taken
-        for _ in range(_PAGE):
+        for _ in range(_PAGE + 1):
             moment = self._schedule.next_after(moment)
             if self._delayed(moment) > now:
                 return

@@ -127,8 +127,11 @@ async def test_numbers_of_64_bits_come_back_whole(database: Database, number: in
 
 
 async def test_sums_are_whole_numbers_and_zero_where_there_is_nothing(database: Database) -> None:
-    nobody = {"worker": None, "model": None, "session_id": None}
-    used = await database.read(lambda tx: tx.row("ledger.used_since", Amounts, since=0, **nobody))
+    names = ("worker", "model", "session_id", "org", "team", "user", "conversation")
+    everybody = dict.fromkeys(names)
+    used = await database.read(
+        lambda tx: tx.row("ledger.used_by_scope", Amounts, since=0, **everybody)
+    )
     assert used == Amounts()
     assert isinstance(used.cost, int)
 

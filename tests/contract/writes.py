@@ -106,6 +106,7 @@ WRITES: Writes = {
     "maintenance/retention.py:rotate_system": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:retire": Write(Reach.DAEMON, why="an export has one number"),
     "maintenance/retention.py:prune_page": Write(Reach.DAEMON, why=_STATE),
+    "maintenance/burn_watch.py:stop_burns": Write(Reach.DAEMON, why=_STATE),
     "maintenance/stuck_watch.py:_record": Write(Reach.DAEMON, why=_STATE),
     "maintenance/sweep_rehearsal.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
     "maintenance/sweep_rehearsal.py:drills.take_up": Write(Reach.DAEMON, why=_STATE),

@@ -322,6 +322,8 @@ def _defaults() -> dict[str, dict[str, object]]:
             "provider_failures_max": 0,
             "system_failures_max": 0,
             "repeats_max": 0,
+            "rate_multiple": 0.0,
+            "open_ratio": 0.0,
         },
     }
 

@@ -54,8 +54,9 @@ def test_loop_that_is_blocked_too_long_ends_the_process_which_recovers(
     daemon = site.start()
     assert daemon.wait() == EXIT_RESTART
     # Both lines name the worker and the line of code, the second one every thread.
-    (warned,) = site.log_lines("loop_is_blocked")
-    assert warned["worker"] == "harmful"
+    # A busy machine may have blocked the loop before any tick ran.
+    blocks = site.log_lines("loop_is_blocked")
+    (warned,) = [line for line in blocks if line["worker"] == "harmful"]
     assert "time.sleep(_seconds(ctx))" in str(warned["stack"])
     (ended,) = site.log_lines("loop_blocked_too_long")
     assert "faults.py" in str(ended["why"])

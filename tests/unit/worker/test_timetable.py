@@ -172,6 +172,19 @@ def test_a_month_of_missed_minutes_is_recorded_to_the_last(story: Story) -> None
     assert len(all_of_them) == (last - first) / timedelta(minutes=1) + 1
 
 
+def test_years_that_a_clock_jumps_over_are_a_month_of_records_and_one_for_the_rest(
+    story: Story,
+) -> None:
+    story.live(replace(HOURLY, missed="once"), asleep(story, 10 * 365 * 24))
+    told = story.told()
+    assert len(told["occurrence_missed"]) == 31 * 24
+    assert [f"{due:%Y %H:%M}" for due in told["cycle_started"]] == [
+        "2026 11:00",
+        "2036 11:00",
+        "2036 12:00",
+    ]
+
+
 # --- what is due while a tick runs
 
 

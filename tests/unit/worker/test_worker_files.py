@@ -30,7 +30,7 @@ def write(reports: Reports, title: str, markdown: str, *, name: str | None, day:
 
 @pytest.fixture
 def reports(tmp_path: Path) -> Reports:
-    return Reports(tmp_path / "reports", "a")
+    return Reports(tmp_path, "a")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,6 @@ def test_a_title_without_a_letter_still_gets_a_report(reports: Reports, title: s
 
 
 def test_the_longest_worker_with_the_longest_title_still_gets_reports(tmp_path: Path) -> None:
-    reports = Reports(tmp_path / "reports", LONGEST_WORKER)
+    reports = Reports(tmp_path, LONGEST_WORKER)
     for _ in range(2):
         assert write(reports, "t" * 500, "x", name=None, day="2026-06-01").exists()
