@@ -52,7 +52,9 @@ class ContextBudget:
         found: list[tuple[int, str]] = []
         if per_session is not None:
             if self._used is None:
-                self._used = await self._database.read(_context_of, self._session_id)
+                before = await self._database.read(_context_of, self._session_id)
+                # Another call may have read it meanwhile, and ended: what it had is in there.
+                self._used = before if self._used is None else self._used
             free = per_session - self._used - sum(self._taken.values())
             found.append((max(free, 0), "session_tokens_max"))
         if per_call is not None:
