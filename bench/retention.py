@@ -35,6 +35,8 @@ _TICKS_A_DAY = 1_440
 _DAY_S = 86_400.0
 _TURNS = 40
 _TURN_TICKS = 50
+#: Between two ticks at night, which are the day's: not a day's work in two seconds.
+_PAUSE_S = 0.01
 
 
 @dataclass(slots=True)
@@ -68,11 +70,15 @@ async def _measure(site: Site) -> tuple[Figure, ...]:
     async with _opened(site, "lived", url, clock) as governing:
         plan = _retention(site, governing)
         (worker,) = governing.plans(["agent"], work)
+        beside = 0
         for day in range(1, days + 1):
-            await _live_a_day(
-                governing, worker, plan, clock, lived.spans_of_day.setdefault(day, [])
+            # Those of the night before are of this day: each day has as many.
+            lived.spans_of_day[day] = await _live_a_day(
+                governing, worker, clock, min(beside, _TICKS_A_DAY - 1)
             )
+            before = len(lived.beside_ms)
             await _prune(governing, worker, plan, clock, lived)
+            beside = len(lived.beside_ms) - before
             lived.bytes_of_day[day] = site.stores.bytes_on_disk(url)
             if day == _FIRST:
                 copy_store(Path(url.removeprefix("sqlite:///")), early)
@@ -109,15 +115,14 @@ def _retention(site: Site, governing: Governed) -> RetentionPlan:
 
 
 async def _live_a_day(
-    governing: Governed,
-    worker: WorkerPlan,
-    plan: RetentionPlan,
-    clock: VirtualClock,
-    spans_ms: list[float],
-) -> None:
-    for _ in range(_TICKS_A_DAY):
-        clock.advance(_DAY_S / _TICKS_A_DAY)
+    governing: Governed, worker: WorkerPlan, clock: VirtualClock, beside: int
+) -> list[float]:
+    """Let a day's ticks be done, less those of its night, and return how long each took."""
+    spans_ms: list[float] = []
+    for _ in range(_TICKS_A_DAY - beside):
+        clock.advance(_DAY_S / (_TICKS_A_DAY - beside))
         spans_ms.append(await tick_ms(governing, worker, time.perf_counter()))
+    return spans_ms
 
 
 async def _prune(
@@ -134,6 +139,7 @@ async def _prune(
     async def tick_on() -> None:
         while not is_over:
             lived.beside_ms.append(await tick_ms(governing, worker, time.perf_counter()))
+            await anyio.sleep(_PAUSE_S)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tick_on)

@@ -287,7 +287,8 @@ def _as_left(row: Row, key: str, sums: Sums) -> Row:
     if key == "scope":
         is_on = sums.states[f"kill {_text(row[key])}"].state == "engaged"
         return row | {"is_engaged": int(is_on)}
-    return row | {"state": sums.states[f"breaker {_text(row[key])}"].state}
+    left = sums.states[f"breaker {_text(row[key])}"].state
+    return row | msgspec.json.decode(left, type=dict[str, int | str])
 
 
 def _text(value: Value) -> str:
