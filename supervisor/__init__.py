@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         KillSwitchEngaged,
         ModelAccessDenied,
         OutputRejected,
+        PermanentFailure,
         PriceUnknown,
         ProviderFailed,
         Refusal,
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from supervisor.governance.token_budgets import TokenBudgetConfig
     from supervisor.governance.token_tracker import TokenBudgetTracker
     from supervisor.identity import Identity
+    from supervisor.jobs.effects import EffectInFlight, EffectUnknown
     from supervisor.outcome import Outcome
     from supervisor.outside import open_tracker
     from supervisor.worker.context import Context
+    from supervisor.worker.effects import NOT_DONE
     from supervisor.worker.wake_gate import Glance
 
 __version__ = "0.1.0"
@@ -50,6 +53,9 @@ __all__ = [
     "BreakerOpen",
     "BudgetExceeded",
     "Context",
+    "EffectInFlight",
+    "EffectUnknown",
+    "NOT_DONE",
     "ContextExceeded",
     "Glance",
     "HttpFailed",
@@ -64,6 +70,7 @@ __all__ = [
     "Outcome",
     "Output",
     "OutputRejected",
+    "PermanentFailure",
     "PriceUnknown",
     "ProviderFailed",
     "Refusal",
@@ -79,6 +86,9 @@ __all__ = [
 # Looked up on first use: a worker's module imports the package without importing the daemon.
 _GOVERNOR = "supervisor.governance.model_governor"
 _HOMES = {
+    "EffectInFlight": "supervisor.jobs.effects",
+    "EffectUnknown": "supervisor.jobs.effects",
+    "NOT_DONE": "supervisor.worker.effects",
     "Context": "supervisor.worker.context",
     "Glance": "supervisor.worker.wake_gate",
     "Identity": "supervisor.identity",

@@ -11,6 +11,7 @@ from supervisor.governance.drills import CANARY
 from supervisor.governance.rotation import SessionPlan
 from supervisor.governance.worth import ValueRule, micro_hours
 from supervisor.hands_assembly import build_checks, build_http_rules
+from supervisor.jobs.job import JobRules
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
 from supervisor.ledger.pricing import FixedPrice, FreePrice, Price
@@ -30,7 +31,7 @@ from supervisor.worker.context_budget import ContextLimits
 from supervisor.worker.loading import load_function, load_wake_gate
 from supervisor.worker.models import Models, Source
 from supervisor.worker.plan import Policy, Schedule, WorkerPlan
-from supervisor.worker.schedule import Cron, Every
+from supervisor.worker.schedule import Cron, Every, OnQueue
 
 #: Where nobody kills it, because whoever held the drill has died.
 _CANARY_TIMEOUT_S = 60.0
@@ -100,11 +101,25 @@ def build_policy(loaded: Loaded) -> Policy:
         actions=build_action_policy(loaded),
         breakers=build_breaker_rules(loaded.config),
         governor=build_governor(loaded.config),
+        jobs=build_job_rules(loaded.config),
         routing=build_routing(loaded.config),
         context=ContextLimits(
             call_tokens_max=loaded.config.context.call_tokens_max,
             session_tokens_max=loaded.config.context.session_tokens_max,
         ),
+    )
+
+
+def build_job_rules(config: Config) -> JobRules:
+    """Return what [jobs] says."""
+    section = config.jobs
+    return JobRules(
+        lease_s=section.lease_s,
+        attempts_max=section.attempts_max,
+        retry_delay_s=section.retry_delay_s,
+        retry_delay_max_s=section.retry_delay_max_s,
+        batch_max=section.batch_max,
+        payload_max_bytes=section.payload_max_bytes,
     )
 
 
@@ -195,6 +210,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         checks=build_checks(loaded, name),
         secrets={variable: loaded.secret(variable) or "" for variable in section.secrets},
         memory_max_bytes=section.memory_max_bytes,
+        queue=section.queue or "",
     )
 
 
@@ -233,6 +249,8 @@ def _value(config: Config, section: WorkerSection) -> ValueRule:
 def _schedule(section: WorkerSection, timezone: ZoneInfo) -> Schedule:
     if section.every_s is not None:
         return Every(section.every_s)
+    if section.queue is not None:
+        return OnQueue(section.queue)
     assert section.cron is not None, "a worker without a schedule is refused"
     zone = ZoneInfo(section.timezone) if section.timezone else timezone
     return Cron(

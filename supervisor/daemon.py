@@ -48,7 +48,8 @@ from supervisor.storage.database import Database
 from supervisor.supervision import Child, ChildGivenUp, Supervision
 from supervisor.upkeep import Upkeep
 from supervisor.worker.plan import Kernel, WorkerPlan
-from supervisor.worker.tick import Occasion, WorkerCrashed, run_tick
+from supervisor.worker.queue_loop import tick_once
+from supervisor.worker.tick import WorkerCrashed
 from supervisor.worker.workforce import Workforce
 
 EXIT_STOPPED = 0
@@ -118,7 +119,7 @@ class Daemon:
             peers=self._peers,
             metrics=self.metrics,
             vitals=self._vitals,
-            call=self._workforce.call,
+            workforce=self._workforce,
         )
         self.kill_watch.follow(self._upkeep.follow_others)
         self._build_watchers(loaded)
@@ -214,7 +215,7 @@ class Daemon:
             tasks.start_soon(self.kill_watch.run)
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
             try:
-                outcome = (await run_tick(self.kernel, plan, Occasion(is_called=True))).outcome
+                outcome = (await tick_once(self.kernel, plan)).outcome
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
                 outcome = Outcome.FAILED
@@ -234,8 +235,8 @@ class Daemon:
 
     async def _begin(self, plans: list[WorkerPlan]) -> None:
         self.process_watch.start()
-        alerts, metrics = self._upkeep.alerts, self.metrics
-        for listener in (metrics.follow, self._vitals.follow, EventLines(self._log), alerts.follow):
+        upkeep, metrics = self._upkeep, self.metrics
+        for listener in (metrics.follow, self._vitals.follow, EventLines(self._log), upkeep.follow):
             self._database.listen(listener)
         path, names = self._heartbeat_file, [plan.name for plan in plans]
         await self._database.read(check_not_behind, read_witness(path), path)

@@ -75,6 +75,20 @@ class IllegalMove(SupervisorError):
     code = "illegal_move"
 
 
+class PermanentFailure(SupervisorError):
+    """A worker says of its job that no further attempt can help; raised by workers."""
+
+    code = "permanent_failure"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            subject="job",
+            what=why,
+            fix="mend the cause, then `supervisor dead requeue ID`, or discard it",
+        )
+        self.why = why
+
+
 class ProviderFailed(SupervisorError):
     """A model provider did not answer as it should.
 

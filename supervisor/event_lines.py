@@ -52,6 +52,17 @@ _LEVELS: dict[str, int] = {
     "approval_timed_out": logging.WARNING,
     "execution_failed": logging.WARNING,
     "session_risk_escalated": logging.WARNING,
+    "job_enqueued": logging.DEBUG,
+    "effect_taken": logging.DEBUG,
+    "effect_done": logging.DEBUG,
+    "effect_unknown": logging.ERROR,
+    "job_claimed": logging.DEBUG,
+    "job_completed": logging.DEBUG,
+    "job_retried": logging.WARNING,
+    "job_quarantined": logging.ERROR,
+    "job_dead_lettered": logging.ERROR,
+    "job_completion_refused": logging.WARNING,
+    "lease_expired": logging.WARNING,
     "http_requested": logging.DEBUG,
     "http_ended": logging.DEBUG,
     "guardrail_tool": logging.WARNING,
@@ -63,6 +74,7 @@ _LEVELS: dict[str, int] = {
 #: cli/event_pages.py.
 _MOMENTS = frozenset(
     {
+        "run_at",
         "window_start",
         "window_end",
         "retry_at",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 
@@ -89,6 +89,7 @@ class Metrics:
         self._add_refused_writes(registry)
         self._add_calls(registry)
         self._add_drills(registry)
+        self._add_jobs(registry)
 
     def _add_refused_writes(self, registry: CollectorRegistry) -> None:
         self.write_failures = Counter(
@@ -135,6 +136,22 @@ class Metrics:
             ["drill"],
             registry=registry,
         )
+
+    def _add_jobs(self, registry: CollectorRegistry) -> None:
+        self._jobs = Gauge(
+            "supervisor_jobs", "Jobs, by where they are.", ["queue", "state"], registry=registry
+        )
+        self._dead_letters = Gauge(
+            "supervisor_dead_letters", "Jobs that failed for good.", ["queue"], registry=registry
+        )
+
+    def show_jobs(self, counts: Iterable[tuple[str, str, int]]) -> None:
+        """Set how many jobs of each queue are in each state."""
+        self._jobs.clear()
+        self._dead_letters.clear()
+        for queue, state, number in counts:
+            self._jobs.labels(queue, state).set(number)
+            self._dead_letters.labels(queue).inc(number if state == "dead" else 0)
 
     def follow(self, facts: Sequence[object]) -> None:
         """Count what one commit has made true."""

@@ -21,3 +21,5 @@ class Outcome(StrEnum):
 
 #: What a worker may return; `None` counts as `Outcome.OK`.
 WORKER_OUTCOMES = frozenset({Outcome.OK, Outcome.NOOP, Outcome.FAILED, Outcome.UNKNOWN})
+#: With which a tick has done what it was to do, so that the jobs it wants are enqueued.
+KEEPING_OUTCOMES = frozenset({Outcome.OK, Outcome.NOOP})

@@ -12,6 +12,7 @@ from supervisor.clock import from_us
 from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breaker import Breaker, all_breakers
 from supervisor.governance.drills import Drill, last_passes
+from supervisor.governance.job_facts import QueueCount, queue_counts
 from supervisor.governance.kill_switch import Latch, engaged
 from supervisor.governance.session import Session
 from supervisor.ledger.accounts import Budgets
@@ -32,6 +33,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sequence[Session]
     drills: Mapping[str, int]
     approvals: Backlog
+    jobs: Sequence[QueueCount]
     undelivered: Undelivered
     now: datetime
 
@@ -47,6 +49,7 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         sessions=tx.rows("sessions.open_ones", Session),
         drills=last_passes(tx),
         approvals=read_backlog(tx),
+        jobs=queue_counts(tx),
         undelivered=undelivered(tx),
         now=now,
     )
@@ -64,6 +67,7 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     metrics.alerts_undelivered.set(gauges.undelivered.count)
     metrics.approvals_pending.set(gauges.approvals.pending)
     metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
+    metrics.show_jobs((one.queue, one.state, one.jobs) for one in gauges.jobs)
     for breaker in gauges.breakers:
         metrics.show_breaker(breaker.name, breaker.state)
     for drill in Drill:

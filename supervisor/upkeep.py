@@ -1,8 +1,9 @@
-"""The duties that come round: recovery, sweeps, drills, alerts, retention, the report."""
+"""The duties that come round: recovery, sweeps, drills, alerts, retention, report, queues."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from zoneinfo import ZoneInfo
 
 import anyio
 import msgspec
@@ -10,12 +11,15 @@ import msgspec
 from supervisor.alert_assembly import build_channels, build_settings
 from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
 from supervisor.assembly import build_canary, build_retention
+from supervisor.clock import to_us
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable
 from supervisor.governance.drills import CANARY
 from supervisor.maintenance.approval_sweep import ApprovalSweep
 from supervisor.maintenance.burn_watch import BurnWatch
 from supervisor.maintenance.heartbeat import Heartbeat
+from supervisor.maintenance.job_watch import JobWatch, Leases
+from supervisor.maintenance.lease_keeper import LeaseKeeper
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
 from supervisor.maintenance.retention_duty import RetentionDuty
@@ -23,9 +27,11 @@ from supervisor.maintenance.stuck_watch import StuckWatch
 from supervisor.maintenance.sweep_rehearsal import SweepRehearsal
 from supervisor.maintenance.vitals import Vitals
 from supervisor.metrics import Metrics
+from supervisor.storage.open import open_database
 from supervisor.worker.morning_report import MorningReport
 from supervisor.worker.plan import Kernel
 from supervisor.worker.rehearsals import Rehearsals
+from supervisor.worker.workforce import Workforce
 
 _RECOVER_EVERY_S = 60.0
 
@@ -41,7 +47,7 @@ class Upkeep:
         peers: Peers,
         metrics: Metrics,
         vitals: Vitals,
-        call: Callable[[str], None],
+        workforce: Workforce,
     ) -> None:
         self._kernel = kernel
         self._loaded = loaded
@@ -53,7 +59,7 @@ class Upkeep:
             kernel.database, kernel.clock, boot_id=kernel.boot_id, timezone=loaded().timezone
         )
         self.approvals = ApprovalSweep(
-            kernel.database, kernel.clock, kernel.log, loaded, call, rehearsal.once
+            kernel.database, kernel.clock, kernel.log, loaded, workforce.call, rehearsal.once
         )
         self._stuck = StuckWatch(
             kernel.database,
@@ -63,6 +69,7 @@ class Upkeep:
             stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
             on_stuck=lambda: metrics.show_recovery(stuck=1),
         )
+        self.job_watch = _job_watch(kernel, workforce, loaded().timezone)
         self.burns = BurnWatch(
             kernel.database,
             kernel.clock,
@@ -98,17 +105,45 @@ class Upkeep:
             "drills": self._rehearsals.schedule.run,
             "retention": self._retention.run,
             "alerts": self.alerts.run,
+            "jobs": self.job_watch.run,
+            "leases": self._keep_leases,
             "report": self._report.run,
         }
+
+    async def _keep_leases(self) -> None:
+        """Renew the leases of jobs from a thread, until cancelled."""
+        kernel, loaded = self._kernel, self._loaded()
+        keeper = LeaseKeeper(
+            kernel.in_hand,
+            boot_id=kernel.boot_id,
+            lease_s=lambda: kernel.policy.jobs.lease_s,
+            open_store=lambda: open_database(
+                loaded.config.supervisor.database,
+                state_dir=loaded.state_dir,
+                now_us=to_us(kernel.clock.now()),
+            ),
+            log=kernel.log,
+        )
+        keeper.start()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            keeper.stop()
 
     def wake(self) -> None:
         """Look at once whether a ticket was decided: another process has committed."""
         self.approvals.look()
 
+    def follow(self, facts: Sequence[object]) -> None:
+        """Look at what one commit of this process has made true."""
+        self.alerts.follow(facts)
+        self.job_watch.follow(facts)
+
     def follow_others(self) -> None:
-        """Look at once for drills that were asked for, and for facts: others have committed."""
+        """Look at once for drills, facts and jobs: others have committed."""
         self._rehearsals.canary.wake()
         self.alerts.look_soon()
+        self.job_watch.look()
 
     def watch(self, heartbeat: Heartbeat) -> None:
         """Let alerts know of what the heartbeat notices."""
@@ -149,3 +184,14 @@ class Upkeep:
                 await self.recover()
             except StoreUnavailable as error:
                 self._kernel.log.error("recovery_not_done", error=str(error))
+
+
+def _job_watch(kernel: Kernel, workforce: Workforce, timezone: ZoneInfo) -> JobWatch:
+    return JobWatch(
+        kernel.database,
+        kernel.clock,
+        kernel.log,
+        queues=workforce.queues,
+        arrive=workforce.arrive,
+        leases=Leases(boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=timezone),
+    )

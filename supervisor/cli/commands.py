@@ -40,6 +40,8 @@ COMMANDS = {
     ),
     "value": Entry("value", "hours saved at their rate, less cost, by worker and period"),
     "approvals": Entry("approvals", "lists, shows, approves and denies what agents want to do"),
+    "jobs": Entry("jobs", "lists, shows, enqueues, retries, cancels and resolves queued work"),
+    "dead": Entry("jobs", "lists, shows, requeues and discards jobs that failed for good"),
     "alerts": Entry("alerts", "lists, shows and acknowledges alerts; test tries the channels"),
     "report": Entry("report", "what ran, what it cost and was worth, what failed, what waits"),
     "incident": Entry("incident", "opens, notes, closes and exports incidents"),

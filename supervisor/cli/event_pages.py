@@ -18,6 +18,7 @@ PAGE_ROWS = 500
 #: What of a payload is a moment, or always money; other amounts are in their account's unit.
 _MOMENTS = frozenset(
     {
+        "run_at",
         "window_start",
         "window_end",
         "retry_at",

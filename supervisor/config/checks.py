@@ -187,10 +187,15 @@ class _Checker:
         if not _RUN.fullmatch(worker.run):
             fix = 'write "module:function", such as "my_agent:run"'
             raise self._fail(f"{key}.run", worker.run, "names no function", fix)
-        if (worker.every_s is None) == (worker.cron is None):
-            fix = 'write either every_s = 900.0 or cron = "0 6 * * *", or a [session] horizon'
-            found = {"every_s": worker.every_s, "cron": worker.cron}
+        schedules = {"every_s": worker.every_s, "cron": worker.cron, "queue": worker.queue}
+        found = {name: value for name, value in schedules.items() if value is not None}
+        if len(found) != 1:
+            ways = 'every_s = 900.0 or cron = "0 6 * * *" or queue = "name"'
+            fix = f"write either {ways}, or a [session] horizon"
             raise self._fail(key, found, "has no single schedule", fix)
+        if worker.queue is not None and not _NAME.fullmatch(worker.queue):
+            fix = "use letters, digits and . _ -, at most 64"
+            raise self._fail(f"{key}.queue", worker.queue, "is not a usable name", fix)
         if worker.cron is not None:
             self._try(f"{key}.cron", worker.cron, _cron, "see crontab(5) for its five fields")
         if worker.has_work is not None and not _RUN.fullmatch(worker.has_work):

@@ -119,6 +119,17 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     script: Mapping[str, object] = {}
 
 
+class JobsSection(_Section, frozen=True, kw_only=True):
+    """[jobs]: every queue's leases, retries and bounds. Spans in seconds."""
+
+    lease_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
+    attempts_max: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    retry_delay_s: Seconds = 1.0
+    retry_delay_max_s: Seconds = 300.0
+    batch_max: Annotated[int, Meta(ge=1, le=1_000)] = 32
+    payload_max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65_536
+
+
 class WorkerHttpSection(_Section, frozen=True, kw_only=True):
     """[worker.NAME.http]: what its `ctx.http` may reach, and within which bounds."""
 
@@ -159,6 +170,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     run: str
     every_s: Seconds | None = None
     cron: str | None = None
+    queue: str | None = None
     timezone: str | None = None
     missed: Literal["skip", "once", "all"] = "skip"
     lateness_max_s: Seconds = 3_600.0
@@ -216,5 +228,6 @@ class Config(_Section, frozen=True, kw_only=True):
     routing: RoutingSection | None = None
     context: ContextSection = ContextSection()
     value: ValueSection = ValueSection()
+    jobs: JobsSection = JobsSection()
     alerts: AlertsSection = AlertsSection()
     report: ReportSection = ReportSection()

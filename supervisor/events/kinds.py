@@ -5,14 +5,17 @@ from __future__ import annotations
 from supervisor.events import (  # noqa: F401 - their kinds are among the leaves below
     alert_kinds,
     approval_kinds,
+    effect_kinds,
     hands_kinds,
     incident_kinds,
+    job_kinds,
     model_kinds,
     upkeep_kinds,
     value_kinds,
 )
 from supervisor.events.event import Event
 
+__all__ = ["KINDS", "Event"]  # and the kinds that are defined here
 __all__ = ["KINDS", "Event"]
 
 
@@ -205,9 +208,6 @@ class RollbackCompleted(Event, frozen=True, kw_only=True):
     state_sha256: str
 
 
-# --- kill switch and breakers
-
-
 class KillSwitchEngaged(Event, frozen=True, kw_only=True):
     """A kill was latched."""
 
@@ -250,9 +250,6 @@ class BreakerClosed(Event, frozen=True, kw_only=True):
     name: str
     why: str = ""
     is_by_hand: bool = False
-
-
-# --- money
 
 
 class AccountOpened(Event, frozen=True, kw_only=True):

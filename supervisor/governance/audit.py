@@ -12,9 +12,11 @@ from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow, parse
 from supervisor.governance.audit_accounts import AccountAudit
 from supervisor.governance.audit_chain import ChainAudit
+from supervisor.governance.audit_effects import EffectAudit
 from supervisor.governance.audit_exports import ExportAudit
 from supervisor.governance.audit_findings import Finding, Findings
 from supervisor.governance.audit_holds import HoldAudit
+from supervisor.governance.audit_jobs import JobAudit
 from supervisor.governance.audit_proposals import ProposalAudit
 from supervisor.governance.audit_states import StateAudit
 from supervisor.governance.audit_ticks import TickAudit
@@ -55,10 +57,11 @@ def audit(tx: Transaction, *, is_export: bool = False) -> AuditReport:
     Proves (requirements S8, S9, L12, L1a): numbers without a gap and an unbroken hash chain in
     each session; its window, status, counters and seal; that the session before it is there; each
     account's balance, limit and overrun; each hold; that each tick ended once, where it began;
-    each proposal, ticket and session grant; each kill latch, breaker and operator's command; the
-    ledger's clock; that what stays of pruned windows is what was sealed. Damage is a finding, and
-    the reading goes on. Memory is bounded by the accounts, by what is open, and by the proposals;
-    run it in one read, so that all is of one moment. What it can't see: docs/audit.md.
+    each proposal, ticket and session grant; each job, its payload and claim, and how many there
+    are; each kill latch, breaker and operator's command; the ledger's clock; that what stays of
+    pruned windows is what was sealed. Damage is a finding, and the reading goes on. Memory is
+    bounded by the accounts, by what is open, and by the proposals; run it in one read, so that all
+    is of one moment. What it can't see: docs/audit.md.
 
     `is_export` says that the store is filled from an export: it has no exports of its own.
 
@@ -91,6 +94,8 @@ class Replay:
         self._ticks = TickAudit(tx, findings, sums)
         self._states = StateAudit(tx, findings, sums)
         self._proposals = ProposalAudit(tx, findings)
+        self._effects = EffectAudit(tx, findings, sums, is_export=is_export)
+        self._jobs = JobAudit(tx, findings, sums, is_export=is_export)
         self._exports = None if is_export else ExportAudit(findings, sums)
         self._events = 0
 
@@ -98,7 +103,12 @@ class Replay:
         """Read every event and follow it; what differs on the way is a finding."""
         followers: dict[type[Event], list[Callable[[EventRow, Event], None]]] = {}
         parts: list[_Part] = [self._accounts, self._holds, self._ticks, self._states]
-        parts += [self._proposals, *([self._exports] if self._exports else [])]
+        parts += [
+            self._proposals,
+            self._jobs,
+            self._effects,
+            *([self._exports] if self._exports else []),
+        ]
         for part in parts:
             for kind in part.FOLLOWS:
                 followers.setdefault(kind, []).append(part.add)
@@ -141,6 +151,8 @@ class Replay:
         self._ticks.finish()
         self._states.finish()
         self._proposals.finish()
+        self._jobs.finish()
+        self._effects.finish()
         if self._exports is not None:
             self._exports.finish()
         findings = self._findings

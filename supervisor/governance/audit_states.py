@@ -8,7 +8,14 @@ from typing import ClassVar, TypeVar
 
 import msgspec
 
-from supervisor.events import alert_kinds, approval_kinds, incident_kinds, kinds, upkeep_kinds
+from supervisor.events import (
+    alert_kinds,
+    approval_kinds,
+    incident_kinds,
+    job_kinds,
+    kinds,
+    upkeep_kinds,
+)
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
@@ -33,6 +40,10 @@ _OPERATIONS: Mapping[type[Event], str] = {
     upkeep_kinds.LedgerClockReset: "reset_clock",
     upkeep_kinds.DrillPassed: "drill",
     upkeep_kinds.DrillFailed: "drill",
+    job_kinds.JobRequeued: "job_requeue",
+    job_kinds.JobCancelAsked: "job_cancel",
+    job_kinds.JobDiscarded: "job_discard",
+    job_kinds.JobResolved: "job_resolve",
 }
 
 
@@ -90,6 +101,11 @@ class StateAudit:
         upkeep_kinds.LedgerClockReset,
         upkeep_kinds.DrillPassed,
         upkeep_kinds.DrillFailed,
+        job_kinds.JobRequeued,
+        job_kinds.JobCancelAsked,
+        job_kinds.JobCancelled,
+        job_kinds.JobDiscarded,
+        job_kinds.JobResolved,
         approval_kinds.ApprovalGranted,
         approval_kinds.ApprovalDenied,
     )
@@ -259,6 +275,9 @@ def _operation_of(event: Event) -> str | None:
             return "approve" if is_decision else None
         case approval_kinds.ApprovalDenied():
             return "deny" if event.ticket else None
+        case job_kinds.JobCancelled():
+            # Where it was running, its worker has ended it, as it was asked to.
+            return None if event.token else "job_cancel"
         case kinds.BreakerClosed():
             return "close_breaker" if event.is_by_hand else None
         case _:

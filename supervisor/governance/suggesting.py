@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class SessionUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdentityUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What an identity has used in a day: one sample for each day on which it did."""
+    """What an identity, and whoever it covers, has used in a day: one sample for each such day."""
 
     identity: Identity
     cost: Spread
@@ -105,10 +106,13 @@ def suggest(tx: Transaction, since: datetime, timezone: ZoneInfo) -> Suggestion:
     sessions = tx.rows("spending.of_sessions", _OfSession, since=to_us(since))
     days: dict[Identity, dict[str, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
     weeks: dict[Identity, dict[str, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
-    for row in tx.each("spending.of_identities", _OfIdentity, since=to_us(since)):
-        for period, sums in ((Period.DAY, days), (Period.WEEK, weeks)):
-            key = period_key(period, row.at, timezone=timezone)
-            sums[row.identity][key].add(row)
+    # Twice, as a limit on somebody also counts whoever else it covers.
+    named = {row.identity for row in _rows(tx, since)}
+    for row in _rows(tx, since):
+        day = period_key(Period.DAY, row.at, timezone=timezone)
+        for identity in _covering(row.identity) & named:
+            days[identity][day].add(row)
+        weeks[row.identity][period_key(Period.WEEK, row.at, timezone=timezone)].add(row)
     return Suggestion(
         sessions=_of_sessions(sessions) if sessions else None,
         identities=tuple(
@@ -117,7 +121,7 @@ def suggest(tx: Transaction, since: datetime, timezone: ZoneInfo) -> Suggestion:
                 cost=spread(one.cost for one in by_day.values()),
                 tokens=spread(one.tokens for one in by_day.values()),
             )
-            for identity, by_day in days.items()
+            for identity, by_day in sorted(days.items(), key=lambda one: str(one[0]))
         ),
         weeks=tuple(_weeks(weeks)),
     )
@@ -134,6 +138,17 @@ def saved_since(tx: Transaction, since: datetime) -> int:
 
 class _Counted(msgspec.Struct, frozen=True):
     counters: str
+
+
+def _rows(tx: Transaction, since: datetime) -> Iterator[_OfIdentity]:
+    return tx.each("spending.of_identities", _OfIdentity, since=to_us(since))
+
+
+def _covering(identity: Identity) -> set[Identity]:
+    """Return every identity of which a limit would count this one's calls."""
+    names = ((identity.org, None), (identity.team, None), (identity.user, None))
+    found = itertools.product(*names)
+    return {Identity(org=org, team=team, user=user) for org, team, user in found}
 
 
 class _Sum:

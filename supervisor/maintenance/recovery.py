@@ -21,6 +21,8 @@ from supervisor.governance.rotation import (
     system_journal,
 )
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
+from supervisor.jobs.effects import lose, orphaned
+from supervisor.jobs.endings import Held, take_away
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
 from supervisor.maintenance.approval_sweep import sweep
@@ -39,6 +41,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     holds: int = 0
     sessions: int = 0
     tickets: int = 0
+    claims: int = 0
+    effects: int = 0
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
@@ -46,6 +50,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             holds=self.holds + other.holds,
             sessions=self.sessions + other.sessions,
             tickets=self.tickets + other.tickets,
+            claims=self.claims + other.claims,
+            effects=self.effects + other.effects,
         )
 
 
@@ -68,7 +74,8 @@ async def recover(
 ) -> Findings:
     """Close every tick, hold and session that no living daemon owns (requirement R1).
 
-    Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Sessions of
+    Ticks are marked `recovered`, their holds forfeited: what they did is unknown. Their jobs are
+    claimable again at once, an attempt poorer. Sessions of
     workers that the config no longer has are completed once their window is over. Overdue tickets
     expire. Page by page, so that nothing is left out and no transaction is long. Doing it again
     changes nothing.
@@ -103,18 +110,39 @@ def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
 
 
 def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneInfo) -> Findings:
+    # Before the ticks: a claim that is taken away fences its tick's late end.
+    claims = tx.rows("jobs.orphaned_claims", Held, boot_id=boot_id, rows_max=_PAGE_ROWS)
+    if claims:
+        for held in claims:
+            recover_claim(tx, held, origin, timezone)
+        return Findings(claims=len(claims))
     ticks = tx.rows("workers.orphaned_ticks", _Tick, boot_id=boot_id, rows_max=_PAGE_ROWS)
     holds = 0
     for tick in ticks:
         holds += _recover_tick(tx, tick, origin, timezone)
     if ticks:
         return Findings(ticks=len(ticks), holds=holds)
+    lost = orphaned(tx, _PAGE_ROWS)
+    for effect in lost:
+        with system_journal(tx, timezone, origin) as journal:
+            lose(tx, journal, effect, why="its tick ended, and left its outcome open")
+    if lost:
+        return Findings(effects=len(lost))
     loose = tx.rows("workers.orphaned_holds", Hold, boot_id=boot_id, rows_max=_PAGE_ROWS)
     for hold in loose:
         with _journal(tx, hold.session_id, origin, timezone) as journal:
             ledger.forfeit(tx, journal, hold, why=_LEFT_OPEN)
             fail_forfeited(tx, journal, [hold], why=_LEFT_OPEN)
     return Findings(holds=len(loose))
+
+
+def recover_claim(tx: Transaction, held: Held, origin: Origin, timezone: ZoneInfo) -> int:
+    """Take a claim away from its dead or silent holder; return how many jobs it still had."""
+    tick = f"{held.worker}#{held.tick}"
+    origin = msgspec.structs.replace(origin, correlation_id=tick)
+    why = f"its life {held.boot_id} ended, or was silent for its lease, before it was done"
+    with _journal(tx, held.session_id, origin, timezone) as journal:
+        return take_away(tx, journal, held, why=why)
 
 
 def _recover_tick(tx: Transaction, tick: _Tick, origin: Origin, timezone: ZoneInfo) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,20 +17,24 @@ import structlog
 from supervisor.clock import Clock
 from supervisor.config.bounds import HOURS_MAX
 from supervisor.errors import InputRefused, storable
+from supervisor.governance.breaker import Asker
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
 from supervisor.governance.token_budgets import Party
 from supervisor.governance.token_tracker import TokenBudgetTracker
 from supervisor.governance.worth import Saved, micro_hours
 from supervisor.hands.records import Tick, ToolRecords
+from supervisor.jobs.effects import Taking
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
+from supervisor.worker.effects import Effect, Effects, Probe
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.handed_over import HandedOver, Send
+from supervisor.worker.jobs import CurrentJob, JobAccess
 from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
@@ -76,15 +80,31 @@ class Context:
     """One tick's surroundings; used only by the worker that it was made for, in that tick."""
 
     def __init__(
-        self, kernel: Kernel, plan: WorkerPlan, *, tick: int, session: Session, state: str
+        self,
+        kernel: Kernel,
+        plan: WorkerPlan,
+        *,
+        tick: int,
+        session: Session,
+        state: str,
+        hand: tuple[CurrentJob, Calls] | None = None,
     ) -> None:
+        """Give a tick its surroundings; `hand` is a queue worker's job and its tick's calls."""
         self.name = plan.name
         self.tick = tick
         self.session = session
         self.options: Mapping[str, object] = plan.options
         self.config_dir = kernel.config_dir
         self.state = DurableState(state)
-        self.calls = Calls(kernel, plan, tick=tick, session_id=session.id)
+        #: The job that a queue worker was called for; None in other ticks.
+        self.job = hand[0] if hand else None
+        self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
+        self.jobs = JobAccess(
+            kernel,
+            self.calls,
+            asker=Asker(worker=plan.name, tick=tick),
+            session_id=session.id,
+        )
         self.model = ModelAccess(kernel, plan, self.calls)
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
@@ -187,6 +207,38 @@ class Context:
             database=self._kernel.database,
             now=self._kernel.clock.now,
         )
+
+    def once(self, key: str, *, probe: Probe | None = None) -> AbstractAsyncContextManager[Effect]:
+        """Do something outside once, however often this tick or its job is repeated.
+
+        `async with ctx.once("mail:42") as effect:` takes the key, durably. If `effect.is_new`, do
+        it and call `effect.record(result)`; else `effect.result` is what was recorded first. A key
+        is the queue's of a queue worker, else the worker's.
+
+        Leaving by an exception, or a death in between, leaves the outcome unknown, unless
+        `effect.release()` has said that nothing was done. An unknown effect is not repeated: a
+        `probe` is asked, which returns what came of it, `supervisor.NOT_DONE`, or None if it does
+        not know either; or a person says it, by `supervisor jobs resolve`.
+
+        Raises, on entering:
+            EffectUnknown: nobody knows whether it was done.
+            EffectInFlight: another tick is at it.
+            Refusal: a gate said no, or the key is none.
+        """
+        return self._effects.once(key, probe)
+
+    @cached_property
+    def _effects(self) -> Effects:
+        plan = self._plan
+        taking = Taking(
+            scope=f"queue:{plan.queue}" if plan.queue else f"worker:{plan.name}",
+            key="",
+            boot_id=self._kernel.boot_id,
+            worker=self.name,
+            tick=self.tick,
+            job=self.job.id if self.job else "",
+        )
+        return Effects(self._kernel, self.calls, taking, session_id=self.session.id)
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:

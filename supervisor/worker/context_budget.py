@@ -52,12 +52,17 @@ class ContextBudget:
         found: list[tuple[int, str]] = []
         if per_session is not None:
             if self._used is None:
-                self._used = await self._database.read(_context_of, self._session_id)
-            free = per_session - self._used - sum(self._taken.values())
+                self._begin(await self._database.read(_context_of, self._session_id))
+            free = per_session - (self._used or 0) - sum(self._taken.values())
             found.append((max(free, 0), "session_tokens_max"))
         if per_call is not None:
             found.append((per_call, "call_tokens_max"))
         return min(found)
+
+    def _begin(self, before: int) -> None:
+        """Count on from what the session has used, unless another call has begun meanwhile."""
+        if self._used is None:
+            self._used = before
 
     def taking(self, tokens: int) -> Taking:
         """Count a call's bound while its hold is placed, and until that ends once it is named."""

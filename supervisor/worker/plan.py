@@ -23,6 +23,8 @@ from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.identity import NOBODY, Identity
+from supervisor.jobs.job import JobRules
+from supervisor.jobs.leases import InHand
 from supervisor.ledger.accounts import Budgets
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database
@@ -56,7 +58,7 @@ class WorkerPlan:
     """One worker of the config.
 
     `model` is its default `provider/model`, empty for none; `identity` is on whose behalf it calls
-    where it does not say.
+    where it does not say. With a `queue` it ticks for jobs.
     """
 
     name: str
@@ -74,12 +76,17 @@ class WorkerPlan:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     memory_max_bytes: int = 10_000_000
     value: ValueRule = field(default_factory=ValueRule)
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What SIGHUP may change while workers run.
 
+    `actions` is [policy], `governor` what says which models may be used, None where nothing does;
+    `jobs` is [jobs].
+    `actions` is [policy], `breakers` [breakers], `governor` what says which
+    models may be used, None where nothing does.
     `actions` is [policy], `breakers` [breakers], `governor` what says which models may be used,
     `routing` the classes of models, each None where the config says nothing of it; `context` are
     the bounds of input.
@@ -91,6 +98,7 @@ class Policy:
     actions: ActionPolicy = field(default_factory=ActionPolicy)
     breakers: BreakerRules = field(default_factory=BreakerRules)
     governor: ModelGovernor | None = None
+    jobs: JobRules = field(default_factory=JobRules)
     routing: Routing | None = None
     context: ContextLimits = field(default_factory=ContextLimits)
 
@@ -116,6 +124,7 @@ class Kernel:
     log: structlog.typing.FilteringBoundLogger
     request_stop: Callable[[str], None]
     in_flight: InFlight = field(default_factory=InFlight)
+    in_hand: InHand = field(default_factory=InHand)
     is_stopping: bool = False
     wait_slice_s: float = 30.0
     hosts: HostBook = field(default_factory=HostBook)

@@ -28,6 +28,8 @@ from supervisor.governance.rotation import (
 )
 from supervisor.governance.session import Session
 from supervisor.identity import NOBODY, Identity
+from supervisor.jobs.job import JobRequest
+from supervisor.jobs.queue import enqueue, find_conflict
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.hold_rows import remember_no_holds
@@ -89,7 +91,8 @@ class TakenElsewhere(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a tick ended; `state` is None where it is not to be kept.
 
-    `published` are its outputs that left, `rejection` is why none did.
+    `published` are its outputs that left, `rejection` is why none did. `jobs` are enqueued
+    with it.
     """
 
     worker: str
@@ -109,6 +112,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     streak: Streak = Streak()
     breakers: BreakerRules = BreakerRules()
     is_watched: bool = True
+    jobs: tuple[JobRequest, ...] = ()
 
 
 class _Worker(msgspec.Struct):
@@ -255,6 +259,7 @@ def finish_tick(
     Raises:
         CommandConflict: one of the holds has ended in another way.
     """
+    ending = _without_conflict(tx, ending)
     if not _end(tx, ending, origin):
         return False
     with Journal(tx, ending.session_id, origin) as journal:
@@ -267,6 +272,17 @@ def finish_tick(
         if ending.handoff_note is not None:
             tx.run("sessions.hand_off", id=ending.session_id, note=ending.handoff_note)
     return True
+
+
+def _without_conflict(tx: Transaction, ending: Ending) -> Ending:
+    """Return the ending, failed where one of its jobs has the key of another."""
+    conflict = find_conflict(tx, ending.jobs) if ending.jobs else None
+    if conflict is None:
+        return ending
+    failed = Outcome.FAILED
+    return msgspec.structs.replace(
+        ending, outcome=failed, code=conflict.code, why=str(conflict), state=None, jobs=()
+    )
 
 
 def _report(ending: Ending) -> TickReport:
@@ -309,6 +325,8 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
     )
     if ending.value is not None:
         journal.add(ending.value)
+    for request in ending.jobs:
+        enqueue(tx, journal, request)
     if worker.ticks_since_checkpoint >= ending.checkpoint_every:
         keep_periodic(tx, journal, ending.worker, ending.tick, worker.state)
         worker.ticks_since_checkpoint = 0

@@ -55,3 +55,14 @@ class Cron:
 
     def next_delay_s(self, now: datetime) -> float:
         return (self.next_after(now) - now).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class OnQueue:
+    """As long as there are jobs in a queue; between them nothing but an arrival ends the wait."""
+
+    follows_wall_clock: ClassVar[bool] = False
+    queue: str
+
+    def next_delay_s(self, now: datetime) -> float:
+        return 0.0

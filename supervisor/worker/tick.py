@@ -23,7 +23,7 @@ from supervisor.events.log import Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
-from supervisor.outcome import WORKER_OUTCOMES, Outcome
+from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
 from supervisor.redaction import REDACTION
 from supervisor.worker.context import Context
 from supervisor.worker.occurrences import Claim
@@ -77,12 +77,15 @@ _PLAIN = Occasion()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
+class Verdict:
+    """How a worker's code came back: its outcome, and why, if that is none of its own."""
+
     outcome: Outcome
     code: str = ""
     why: str = ""
     refusal: Refusal | None = None
     crash: BaseException | None = None
+    error: SupervisorError | None = None
     state: str | None = None
 
 
@@ -95,8 +98,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
     """
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = _request(kernel, plan, occasion)
-        begun = await kernel.database.write(begin_tick, request, _now(kernel, plan))
+        request = tick_request(kernel, plan, occasion)
+        begun = await kernel.database.write(begin_tick, request, origin_now(kernel, plan))
     if isinstance(begun, TakenElsewhere):
         return TickEnd(outcome=Outcome.SKIPPED, is_elsewhere=True)
     if isinstance(begun, Skipped):
@@ -105,9 +108,9 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
     ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
     ctx.calls.go_on(begun.streak, is_watched=begun.is_watched)
     began_s = kernel.clock.monotonic()
-    verdict = _Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
+    verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
     try:
-        verdict = await _run_worker(kernel, plan, ctx, occasion)
+        verdict = await run_worker(kernel, plan, ctx, occasion)
     finally:
         with anyio.CancelScope(shield=True):
             await ctx.close()
@@ -119,7 +122,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
     return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
 
 
-def _request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:
+def tick_request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:
+    """Return what a worker asks the gates."""
     return TickRequest(
         boot_id=kernel.boot_id,
         session=plan.session,
@@ -139,14 +143,16 @@ def _is_free(kernel: Kernel, model: str) -> bool:
     return any(kernel.models.is_free(name) for name in names)
 
 
-def _now(kernel: Kernel, plan: WorkerPlan) -> Origin:
+def origin_now(kernel: Kernel, plan: WorkerPlan) -> Origin:
+    """Return the origin of what the worker does now, outside of any tick."""
     return Origin(at=kernel.clock.now(), actor=f"worker:{plan.name}")
 
 
-async def _run_worker(
-    kernel: Kernel, plan: WorkerPlan, ctx: Context, occasion: Occasion
-) -> _Verdict:
-    verdict = _Verdict(outcome=Outcome.CANCELLED)
+async def run_worker(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, occasion: Occasion = _PLAIN
+) -> Verdict:
+    """Call the worker, under its timeout and within reach of every kill."""
+    verdict = Verdict(outcome=Outcome.CANCELLED)
     left_s = plan.tick_timeout_s
     if occasion.cancel_at is not None:
         left_s = min(left_s, (occasion.cancel_at - kernel.clock.now()).total_seconds())
@@ -157,27 +163,27 @@ async def _run_worker(
         verdict = await _call_worker(plan, ctx)
     if flight.killed_by is None and scope.cancelled_caught:
         if left_s < plan.tick_timeout_s and not flight.stuck_why:
-            return _Verdict(outcome=Outcome.CANCELLED, code="overlap", why=_NEXT_IS_DUE)
+            return Verdict(outcome=Outcome.CANCELLED, code="overlap", why=_NEXT_IS_DUE)
         return _timed_out(plan, flight)
     return _killed(flight) or verdict
 
 
-def _timed_out(plan: WorkerPlan, flight: Flight) -> _Verdict:
+def _timed_out(plan: WorkerPlan, flight: Flight) -> Verdict:
     code, why = "stuck", flight.stuck_why
     if not why:
         code = "tick_timeout"
         why = f"it took longer than tick_timeout_s = {plan.tick_timeout_s:g}"
-    return _Verdict(outcome=Outcome.TIMED_OUT, code=code, why=why)
+    return Verdict(outcome=Outcome.TIMED_OUT, code=code, why=why)
 
 
-def _killed(flight: Flight) -> _Verdict | None:
+def _killed(flight: Flight) -> Verdict | None:
     refusal = flight.killed_by
     if refusal is None:
         return None
-    return _Verdict(outcome=Outcome.CANCELLED, code=refusal.code, why=str(refusal), refusal=refusal)
+    return Verdict(outcome=Outcome.CANCELLED, code=refusal.code, why=str(refusal), refusal=refusal)
 
 
-async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
+async def _call_worker(plan: WorkerPlan, ctx: Context) -> Verdict:
     try:
         # Whatever a worker returns, whatever its annotation says.
         returned: object = await plan.function(ctx)
@@ -192,7 +198,7 @@ async def _call_worker(plan: WorkerPlan, ctx: Context) -> _Verdict:
         return _raised(error)
     if outcome is None:
         wrong = TypeError(f"{plan.name} returned {returned!r}, which is no Outcome of a worker")
-        return _Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
+        return Verdict(outcome=Outcome.FAILED, code="TypeError", why=str(wrong), crash=wrong)
     return _with_state(outcome, ctx)
 
 
@@ -204,15 +210,17 @@ def _outcome(returned: object) -> Outcome | None:
     return None
 
 
-def _raised(error: BaseException) -> _Verdict:
+def _raised(error: BaseException) -> Verdict:
     told = _expected(error)
     if isinstance(told, Refusal):
-        return _Verdict(outcome=Outcome.REFUSED, code=told.code, why=str(told), refusal=told)
+        return Verdict(outcome=Outcome.REFUSED, code=told.code, why=str(told), refusal=told)
     if told is not None:
         # The world failed, not the worker: it is no crash, and the next tick comes as planned.
-        return _Verdict(outcome=Outcome.FAILED, code=told.code, why=str(told))
-    code = error.code if isinstance(error, SupervisorError) else type(error).__name__
-    return _Verdict(outcome=Outcome.FAILED, code=code, why=text_of(error), crash=error)
+        return Verdict(outcome=Outcome.FAILED, code=told.code, why=str(told), error=told)
+    ours = error if isinstance(error, SupervisorError) else None
+    code = type(error).__name__ if ours is None else ours.code
+    why = text_of(error)
+    return Verdict(outcome=Outcome.FAILED, code=code, why=why, crash=error, error=ours)
 
 
 def _expected(error: BaseException) -> SupervisorError | None:
@@ -228,22 +236,22 @@ def _expected(error: BaseException) -> SupervisorError | None:
     return next(refusals, told[0])
 
 
-def _with_state(outcome: Outcome, ctx: Context) -> _Verdict:
+def _with_state(outcome: Outcome, ctx: Context) -> Verdict:
     try:
         state = ctx.state.encode()
         # Redacted here already: the next tick gets what is kept, not what was remembered of it.
         kept = None if state is None else REDACTION.text(state)
-        return _Verdict(outcome=outcome, state=kept)
+        return Verdict(outcome=outcome, state=kept)
     except (TypeError, ValueError) as error:
         why = f"ctx.state can't be kept: {error}"
-        return _Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
+        return Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
 
 
 async def _record_end(
-    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: Verdict, began_s: float
 ) -> None:
     """Write the tick's end, however long the store takes: nothing runs on without it."""
-    ending = _ending(kernel, plan, ctx, verdict, began_s)
+    ending = ending_of(kernel, plan, ctx, verdict, began_s)
     ends = ctx.calls.take_ends()
     while True:
         try:
@@ -277,9 +285,10 @@ def _say_not_ended(kernel: Kernel, ctx: Context, error: SupervisorError) -> None
     kernel.log.error("hold_end_not_written", worker=ctx.name, tick=ctx.tick, error=str(error))
 
 
-def _ending(
-    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: _Verdict, began_s: float
+def ending_of(
+    kernel: Kernel, plan: WorkerPlan, ctx: Context, verdict: Verdict, began_s: float
 ) -> Ending:
+    """Return what is written of a tick's end."""
     handed = ctx.handed_over
     return Ending(
         worker=plan.name,
@@ -299,13 +308,15 @@ def _ending(
         streak=ctx.calls.streak,
         breakers=kernel.policy.breakers,
         is_watched=ctx.calls.is_watched,
-        value=_value(plan, ctx, verdict.outcome),
+        value=value_reported(plan, ctx, verdict.outcome),
+        jobs=ctx.jobs.take_requests() if verdict.outcome in KEEPING_OUTCOMES else (),
     )
 
 
-def _value(plan: WorkerPlan, ctx: Context, outcome: Outcome) -> ValueReported | None:
+def value_reported(plan: WorkerPlan, ctx: Context, outcome: Outcome) -> ValueReported | None:
+    """Return what the worker's code was worth, None for nothing."""
     # A tick that failed, crashed, hung or was refused has saved nobody anything, whatever it said.
-    if outcome not in (Outcome.OK, Outcome.NOOP):
+    if outcome not in KEEPING_OUTCOMES:
         return None
     is_ok = outcome is Outcome.OK
     return value_of(plan.value, ctx.saved_by_now, worker=plan.name, tick=ctx.tick, is_ok=is_ok)

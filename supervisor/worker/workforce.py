@@ -14,6 +14,7 @@ from supervisor.storage.database import Transaction
 from supervisor.supervision import Child, Crash, Intensity, OnGivingUp, Supervision
 from supervisor.worker.loop import WorkerLoop
 from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.queue_loop import QueueLoop
 from supervisor.worker.tick import WorkerCrashed
 
 _KIND = "worker"
@@ -44,7 +45,8 @@ class Workforce:
 
     def start(self, supervision: Supervision, plan: WorkerPlan) -> None:
         """Start a worker; its crashes never stop another."""
-        loop = self._loops[plan.name] = WorkerLoop(self._kernel, plan)
+        made = QueueLoop if plan.queue else WorkerLoop
+        loop = self._loops[plan.name] = made(self._kernel, plan)
         self.failed.discard(plan.name)
         supervision.start(
             Child(
@@ -68,6 +70,18 @@ class Workforce:
         if worker in self._loops:
             self._loops[worker].call()
 
+    def queues(self) -> set[str]:
+        """Return the queues that have a worker."""
+        return {loop.plan.queue for loop in self._loops.values() if loop.plan.queue}
+
+    def arrive(self, queue: str, jobs: int) -> None:
+        """Let as many workers of a queue look as jobs have arrived: the idle ones first."""
+        loops = [loop for loop in self._loops.values() if loop.plan.queue == queue]
+        found = [loop for loop in loops if isinstance(loop, QueueLoop)]
+        for loop in sorted(found, key=lambda one: not one.is_idle)[:jobs]:
+            loop.is_idle = False
+            loop.arrive()
+
     async def stop(self, supervision: Supervision) -> None:
         """Let every tick in flight finish within the grace, all at the same time."""
         await supervision.stop_together([_child(name) for name in self._loops])
@@ -77,7 +91,13 @@ class Workforce:
 
         A worker that had failed starts again.
         """
-        gone = [name for name in self._loops if name not in plans or name in self.failed]
+        gone = [
+            name
+            for name, loop in self._loops.items()
+            if name not in plans
+            or name in self.failed
+            or bool(loop.plan.queue) != bool(plans[name].queue)
+        ]
         await supervision.stop_together([_child(name) for name in gone])
         for name in gone:
             del self._loops[name]

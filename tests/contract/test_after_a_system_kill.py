@@ -17,18 +17,26 @@ from supervisor.events.hands_kinds import HttpRequested
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.audit import audit
+from supervisor.governance.breaker import Asker
 from supervisor.governance.executions import begin_execution
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.proposals import Proposal, execution_hold_id
 from supervisor.governance.proposing import propose
 from supervisor.governance.rotation import open_session_of
 from supervisor.hands.records import Tick, use_tool
+from supervisor.jobs.effects import Taking
+from supervisor.jobs.job import JobState
 from supervisor.lifecycle import Life, begin_life
 from supervisor.maintenance.recovery import recover
 from supervisor.storage.database import Database
+from supervisor.worker.effects import _take
+from supervisor.worker.jobs import _enqueue
 from supervisor.worker.placing import place
+from supervisor.worker.queue_records import Ration, begin_queue_tick
 from supervisor.worker.records import Skipped, TickRequest, begin_tick
+from supervisor.worker.tick import tick_request
 from tests.contract.commands import hold_request, proposal_request
+from tests.contract.job_states import job_in, job_request
 from tests.contract.policy_bench import CALM, SURE, UTC_ZONE, PolicyBench
 from tests.contract.site import Site
 from tests.contract.test_actions_under_a_kill import Reached, prepare
@@ -87,6 +95,36 @@ async def tool(bench: PolicyBench, reached: Reached) -> object:
     return await bench.store.write(use_tool, used, event, bench.origin())
 
 
+async def queued(bench: PolicyBench, reached: Reached) -> object:
+    bench.decisions += 1
+    request = job_request(f"late-{bench.decisions}")
+    where = (Asker(worker=reached.worker, tick=1), reached.session_id)
+    return await bench.store.write(_enqueue, *where, request, bench.origin())
+
+
+async def effect(bench: PolicyBench, reached: Reached) -> object:
+    bench.decisions += 1
+    taking = Taking(
+        scope="worker:w",
+        key=f"late-{bench.decisions}",
+        boot_id="boot-1",
+        worker=reached.worker,
+        tick=1,
+        job="",
+    )
+    return await bench.store.write(_take, taking, reached.session_id, bench.origin())
+
+
+async def job(bench: PolicyBench, reached: Reached) -> object:
+    bench.decisions += 1
+    await job_in(bench, JobState.QUEUED, f"job-{bench.decisions}", reached.worker)
+    plan = await bench.plan(_nothing, name=reached.worker)
+    ration = Ration(queue=reached.worker, jobs_max=1, lease_us=1)
+    request = tick_request(bench.kernel, plan)
+    begun = await bench.store.write(begin_queue_tick, request, ration, bench.origin())
+    return begun.refusal if isinstance(begun, Skipped) else begun
+
+
 #: How each write that an agent can reach is tried, by its name in tests/contract/writes.py.
 ATTEMPTS: Mapping[str, Attempt] = {
     "worker/tick.py:begin_tick": tick,
@@ -94,6 +132,9 @@ ATTEMPTS: Mapping[str, Attempt] = {
     "worker/calls.py:begin_execution": execution,
     "worker/calls.py:placing.place": call,
     "hands/records.py:use_tool": tool,
+    "worker/jobs.py:_enqueue": queued,
+    "worker/drain.py:begin_queue_tick": job,
+    "worker/effects.py:_take": effect,
 }
 
 #: Whatever a worker is given, and which of these writes it leads to: none, where it changes
@@ -107,10 +148,13 @@ GIVEN: Mapping[str, str] = {
     "http": "hands/records.py:use_tool",
     "outputs": "hands/records.py:use_tool",
     "publish": "hands/records.py:use_tool",
+    "jobs": "worker/jobs.py:_enqueue",
+    "once": "worker/effects.py:_take",
     "memory": "hands/records.py:use_tool",
     # It looks, and it records what has happened.
     "budgets": "",
     "state": "",
+    "job": "",
     "handoff": "",
     "handoff_note": "",
     "progress": "",

@@ -11,7 +11,7 @@ from supervisor.governance import drills
 from supervisor.governance.audit import audit
 from supervisor.governance.drills import Drill, Verdict
 from supervisor.storage.database import Database
-from tests.contract.commands import CASES
+from tests.contract.job_cases import CASES
 from tests.contract.policy_bench import CALM, UTC_ZONE, PolicyBench
 from tests.contract.writes import found_operations
 from tests.databases import RawConnection

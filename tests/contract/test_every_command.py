@@ -10,7 +10,8 @@ import pytest
 from supervisor.clock import VirtualClock
 from supervisor.errors import CommandConflict
 from supervisor.storage.database import Database
-from tests.contract.commands import CASES, kill
+from tests.contract.commands import kill
+from tests.contract.job_cases import CASES
 from tests.contract.policy_bench import CALM, PolicyBench
 from tests.contract.writes import WRITES, Reach, found_operations, found_writes
 from tests.databases import RawConnection

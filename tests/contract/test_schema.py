@@ -129,7 +129,9 @@ def test_a_row_that_breaks_a_rule_is_refused(raw: RawConnection, kind: Kind, wha
 def columns(raw: RawConnection, kind: Kind) -> dict[str, list[tuple[object, ...]]]:
     """Return each table's columns in their order: name, kind of value, whether it may be NULL."""
     if kind == "sqlite":
-        tables = raw.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = raw.rows(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
         return {
             str(table): [
                 (name, str(type_), not_null == 1 or key == 1)

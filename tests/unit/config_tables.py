@@ -40,6 +40,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "`[[routing.rule]]`": model_sections.RouteRuleSection,
     "`[context]`": model_sections.ContextSection,
     "`[worker.NAME.output]`": sections.WorkerOutputSection,
+    "`[jobs]`": sections.JobsSection,
     "`[policy]`": policy_sections.PolicySection,
     "`[policy.auto]`": policy_sections.AutoSection,
     "`condition`": policy_sections.ConditionSection,

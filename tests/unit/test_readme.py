@@ -46,14 +46,11 @@ REQUIREMENTS = [
     *("L1", "L1a", "L1b", "L1c", "L2", "L3", "L4", "L4a"),
     *(f"L{n}" for n in range(5, 14)),
     *(f"K{n}" for n in range(1, 7)),
-    *(f"A{n}" for n in range(1, 9)),
-    *(f"J{n}" for n in range(1, 7)),
-    *(f"R{n}" for n in range(1, 6)),
-    *(f"O{n}" for n in range(1, 11)),
-    *(f"P{n}" for n in range(1, 6)),
-    *(f"U{n}" for n in range(1, 7)),
-    *(f"X{n}" for n in range(1, 4)),
-    *(f"Q{n}" for n in range(1, 4)),
+    *(
+        f"{part[0]}{n}"
+        for part in ["A8", "J6", "R5", "O10", "P5", "U6", "X3", "Q3"]
+        for n in range(1, int(part[1:]) + 1)
+    ),
 ]
 
 

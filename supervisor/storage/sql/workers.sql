@@ -85,6 +85,9 @@ FROM ticks WHERE worker = :worker AND outcome IS NULL
 -- name: restore_state
 UPDATE workers SET state = :state, ticks_since_checkpoint = 0 WHERE name = :name
 
+-- name: keep_state
+UPDATE workers SET state = :state WHERE name = :name
+
 -- name: schedule
 SELECT schedule, taken_at FROM schedules WHERE worker = :worker
 

@@ -158,7 +158,7 @@ BAD_VALUES = {
     ),
     "no schedule": (
         WORKER,
-        "worker.a = {'every_s': None, 'cron': None}",
+        "worker.a = {}",
         'write either every_s = 900.0 or cron = "0 6 * * *"',
     ),
     "no function": (

@@ -25,7 +25,7 @@ from supervisor.providers.scripted import Step
 from supervisor.storage.database import Transaction
 from supervisor.worker.records import Started, begin_tick
 from supervisor.worker.state import Json
-from supervisor.worker.tick import _now, _request, run_tick
+from supervisor.worker.tick import origin_now, run_tick, tick_request
 from tests.unit.worker.conftest import UTC_ZONE, Bench
 
 
@@ -147,7 +147,9 @@ async def test_it_waits_through_restarts_and_past_its_window_until_it_is_resumed
 async def test_one_that_is_refused_is_on_record_and_restores_nothing(bench: Bench) -> None:
     await ticks(bench, 3)
     plan = await bench.plan(count)
-    await bench.store.write(begin_tick, _request(bench.kernel, plan), _now(bench.kernel, plan))
+    await bench.store.write(
+        begin_tick, tick_request(bench.kernel, plan), origin_now(bench.kernel, plan)
+    )
     with pytest.raises(IllegalMove) as refused:
         await back(bench, "w#2:periodic")
     command = RollbackCommand(worker="w", checkpoint="w#2:periodic")
@@ -184,7 +186,7 @@ async def test_a_running_tick_forbids_it(bench: Bench) -> None:
     await ticks(bench, 2)
     plan = await bench.plan(count)
     begun = await bench.store.write(
-        begin_tick, _request(bench.kernel, plan), _now(bench.kernel, plan)
+        begin_tick, tick_request(bench.kernel, plan), origin_now(bench.kernel, plan)
     )
     assert isinstance(begun, Started)
     with pytest.raises(IllegalMove, match="tick 3 is running"):

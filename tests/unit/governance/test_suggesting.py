@@ -50,7 +50,7 @@ async def test_usage_is_shown_by_identity_and_week_and_suggests_a_day(
         await tracker.record_usage(BOB, input_tokens=10, command_id=f"b{day}")
         clock.advance(86_400)
     found = await store.read(suggest, began - timedelta(days=1), ZoneInfo("UTC"))
-    bob, ann = found.identities
+    ann, bob = found.identities
     assert (ann.identity, ann.tokens.samples, ann.tokens.peak) == (ANN, 8, 107)
     assert (ann.tokens.limit, ann.cost.limit) == (160, 15_000)
     assert (bob.identity, bob.tokens.limit, bob.cost.limit) == (BOB, 15, 1)
@@ -62,3 +62,15 @@ async def test_usage_is_shown_by_identity_and_week_and_suggests_a_day(
         (ANN, "2026-W23", sum(range(100, 107))),
     ]
     assert found.sessions is None, "reported usage is of no session"
+
+
+async def test_a_suggestion_for_an_org_has_room_for_its_users(
+    store: Database, clock: VirtualClock
+) -> None:
+    tracker = TokenBudgetTracker(store, clock=clock)
+    await tracker.record_usage(Identity(org="acme"), input_tokens=1, command_id="1")
+    await tracker.record_usage(ANN, input_tokens=100, command_id="2")
+    await tracker.record_usage(BOB, input_tokens=1_000, command_id="3")
+    found = await store.read(suggest, clock.now() - timedelta(days=1), ZoneInfo("UTC"))
+    peaks = {str(one.identity): one.tokens.peak for one in found.identities}
+    assert peaks == {"org:acme": 101, "org:acme,user:ann": 100, "user:bob": 1_000}

@@ -20,7 +20,7 @@ from supervisor.providers.scripted import Step
 from supervisor.storage.database import Transaction
 from supervisor.worker.plan import WorkerFunction, WorkerPlan
 from supervisor.worker.records import Started, begin_tick
-from supervisor.worker.tick import TickEnd, WorkerCrashed, _now, _request, run_tick
+from supervisor.worker.tick import TickEnd, WorkerCrashed, origin_now, run_tick, tick_request
 from tests.unit.worker.conftest import UTC_ZONE, Bench
 
 CENT = Amounts(cost=10_000, tokens=0, actions=1)
@@ -267,7 +267,7 @@ async def test_what_a_dead_life_left_is_closed_once_in_the_open(bench: Bench) ->
 
 async def _begin_only(bench: Bench, plan: WorkerPlan) -> Started:
     begun = await bench.store.write(
-        begin_tick, _request(bench.kernel, plan), _now(bench.kernel, plan)
+        begin_tick, tick_request(bench.kernel, plan), origin_now(bench.kernel, plan)
     )
     assert isinstance(begun, Started)
     return begun

@@ -1,0 +1,1 @@
+"""Durable queued work: enqueued once a key, claimed under a lease, ended by its token."""

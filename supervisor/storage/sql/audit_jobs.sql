@@ -1,0 +1,23 @@
+-- What the audit reads of jobs, of their claims and of how many there are.
+
+-- name: rows
+SELECT number, id, queue, payload, state, attempts, token FROM jobs
+WHERE number > :after ORDER BY number
+
+-- name: next_row
+SELECT number AS key FROM jobs WHERE number > :after ORDER BY number LIMIT 1
+
+-- name: row_of
+SELECT number, id, queue, payload, state, attempts, token FROM jobs WHERE id = :id
+
+-- name: claims
+SELECT token FROM job_claims ORDER BY token
+
+-- name: real_counts
+SELECT queue, state, count(*) AS jobs FROM jobs GROUP BY queue, state ORDER BY queue, state
+
+-- name: open_effects
+SELECT scope, effect_key, state FROM effects WHERE state <> 'done' ORDER BY scope, effect_key
+
+-- name: done_effects
+SELECT count(*) AS effects FROM effects WHERE state = 'done'

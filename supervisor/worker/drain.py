@@ -1,0 +1,331 @@
+"""One tick of a queue worker: jobs of one claim, one after the other, each ended by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from supervisor.backoff import full_jitter_s
+from supervisor.errors import (
+    ActionDenied,
+    ApprovalRequired,
+    BudgetExceeded,
+    InputRefused,
+    ModelAccessDenied,
+    PermanentFailure,
+    PriceUnknown,
+    ProviderFailed,
+    Refusal,
+    storable,
+)
+from supervisor.events.value_kinds import ValueReported
+from supervisor.governance.outputs import Remembered
+from supervisor.governance.worth import worth
+from supervisor.jobs.effects import EffectInFlight, EffectUnknown
+from supervisor.jobs.endings import End, JobEnd
+from supervisor.jobs.queue import Candidate
+from supervisor.outcome import KEEPING_OUTCOMES, Outcome
+from supervisor.redaction import REDACTION
+from supervisor.worker.calls import Calls
+from supervisor.worker.context import Context
+from supervisor.worker.handed_over import HandedOver
+from supervisor.worker.job_endings import Endings
+from supervisor.worker.jobs import CurrentJob
+from supervisor.worker.plan import Kernel, WorkerPlan
+from supervisor.worker.queue_records import (
+    Claimed,
+    FinishedJob,
+    InHand,
+    Ration,
+    begin_queue_tick,
+)
+from supervisor.worker.records import Ending, Skipped
+from supervisor.worker.tick import (
+    Occasion,
+    TickEnd,
+    Verdict,
+    origin_now,
+    run_worker,
+    tick_request,
+    value_reported,
+)
+
+_RETRY_FACTOR = 2.0
+_WHY_MAX = 500
+_SECOND_US = 1_000_000
+#: How long a job that waits for a person's decision is put off at a time.
+_ASKED_DELAY_US = 30 * _SECOND_US
+#: A batch that has taken longer than this begins no further job: others may have them.
+_BATCH_S = 0.25
+#: Refusals of what the job itself asks for: the same job is refused again.
+_OF_THE_JOB = (InputRefused, PriceUnknown, ModelAccessDenied, ActionDenied)
+#: Of what the job does, and not of what the next one does.
+_OF_NOW = (ApprovalRequired, EffectUnknown, EffectInFlight)
+#: From the mildest to the gravest: what a tick of several jobs has come to.
+_GRAVITY = (
+    Outcome.NOOP,
+    Outcome.OK,
+    Outcome.UNKNOWN,
+    Outcome.FAILED,
+    Outcome.TIMED_OUT,
+    Outcome.REFUSED,
+    Outcome.CANCELLED,
+)
+
+
+async def run_queue_tick(
+    kernel: Kernel,
+    plan: WorkerPlan,
+    *,
+    jobs_max: int,
+    is_called: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TickEnd | None:
+    """Claim jobs that are due, `jobs_max` at most, do them, and record each end.
+
+    None where no job is due: then there was no tick. A job that raises has failed, and is no
+    crash of its worker. Once `should_stop`, the jobs that are not begun go back.
+
+    Raises:
+        StoreUnavailable: the store could not be asked, which counts as a no of every gate.
+    """
+    # A unit whose output is judged is a tick's only one: its drafts lie under the tick's number.
+    ration = Ration(
+        queue=plan.queue,
+        jobs_max=1 if plan.checks.names else jobs_max,
+        lease_us=round(kernel.policy.jobs.lease_s * _SECOND_US),
+    )
+    # Shielded: a begun tick is always seen to its recorded end.
+    with anyio.CancelScope(shield=True):
+        request = tick_request(kernel, plan, Occasion(is_called=is_called))
+        origin = origin_now(kernel, plan)
+        begun = await kernel.database.write(begin_queue_tick, request, ration, origin)
+    if begun is None:
+        return None
+    if isinstance(begun, Skipped):
+        session_id = begun.session.id if begun.session else None
+        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+    drain = Drain(kernel, plan, begun)
+    kernel.in_hand.hold(begun.claim.token, drain)
+    try:
+        await drain.run(should_stop)
+    finally:
+        kernel.in_hand.drop(begun.claim.token)
+        with anyio.CancelScope(shield=True):
+            await drain.finish()
+    return drain.end
+
+
+class Drain:
+    """The jobs of one claim. Written only by its tick's task."""
+
+    def __init__(self, kernel: Kernel, plan: WorkerPlan, begun: Claimed) -> None:
+        self._kernel = kernel
+        self._plan = plan
+        self._claim = begun.claim
+        self._session = begun.started.session
+        self._tick = begun.started.tick
+        self._state = begun.started.state
+        self._began_s = kernel.clock.monotonic()
+        self._hand = InHand(
+            worker=plan.name,
+            tick=self._tick,
+            session_id=self._session.id,
+            queue=plan.queue,
+            token=begun.claim.token,
+            timezone=plan.session.timezone,
+        )
+        self._calls = Calls(kernel, plan, tick=self._tick, session_id=self._session.id)
+        self._calls.go_on(begun.started.streak, is_watched=begun.started.is_watched)
+        self._endings = Endings(kernel, self._hand, self._calls)
+        self._worst: Verdict | None = None
+        self._handoff_note: str | None = None
+        self._value: ValueReported | None = None
+        self._published: list[Remembered] = []
+        self._outputs: HandedOver | None = None
+        self._running = ""
+        self._scope = anyio.CancelScope()
+
+    @property
+    def end(self) -> TickEnd:
+        """What the tick came to, as the loop needs to know it."""
+        verdict = self._verdict()
+        return TickEnd(
+            outcome=verdict.outcome, session_id=self._session.id, refusal=_of_a_gate(verdict)
+        )
+
+    def lose(self) -> None:
+        """End the job that runs: somebody else has the claim."""
+        self._endings.is_lost = True
+        self._scope.cancel()
+
+    def cancel(self, job_id: str) -> None:
+        """End this job, if it is the one that runs: a person wants it."""
+        if job_id == self._running:
+            self._scope.cancel()
+
+    async def run(self, should_stop: Callable[[], bool]) -> None:
+        """Do one job after the other, until one is refused or others should have the rest."""
+        last = self._claim.jobs[-1]
+        for candidate in self._claim.jobs:
+            if self._endings.is_lost or (self._worst is not None and self._is_over(should_stop)):
+                return
+            verdict = await self._run_job(candidate, is_last=candidate is last)
+            if _of_a_gate(verdict) is not None:
+                return
+            # Also a job that awaits nothing lets the others have their turn.
+            await anyio.lowlevel.checkpoint()
+
+    def _is_over(self, should_stop: Callable[[], bool]) -> bool:
+        has_taken_s = self._kernel.clock.monotonic() - self._began_s
+        return self._kernel.is_stopping or should_stop() or has_taken_s > _BATCH_S
+
+    async def _run_job(self, candidate: Candidate, *, is_last: bool) -> Verdict:
+        """Do one job, and hand over its end."""
+        job = CurrentJob(candidate, self._claim)
+        ctx = Context(
+            self._kernel,
+            self._plan,
+            tick=self._tick,
+            session=self._session,
+            state=self._state,
+            hand=(job, self._calls),
+        )
+        verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
+        self._running, self._scope = job.id, anyio.CancelScope()
+        try:
+            with self._scope:
+                verdict = await run_worker(self._kernel, self._plan, ctx)
+        finally:
+            self._running = ""
+            with anyio.CancelScope(shield=True):
+                await ctx.close()
+                if ctx.handed_over is not None:
+                    ctx.handed_over.keep_drafts()
+            self._endings.add(self._finished(job, ctx, verdict), is_last=is_last)
+        return verdict
+
+    def _finished(self, job: CurrentJob, ctx: Context, verdict: Verdict) -> FinishedJob:
+        if verdict.crash is not None:
+            self._kernel.log.warning(
+                "job_failed",
+                worker=self._plan.name,
+                job_id=job.id,
+                attempt=job.attempt,
+                exc_info=verdict.crash,
+            )
+        end = self._job_end(job, verdict)
+        self._outputs = ctx.handed_over
+        self._published += self._outputs.published if self._outputs else ()
+        if verdict.state is not None:
+            self._state = verdict.state
+        is_kept = verdict.outcome in KEEPING_OUTCOMES
+        if is_kept:
+            self._handoff_note = ctx.handoff_note or self._handoff_note
+            value = value_reported(self._plan, ctx, verdict.outcome)
+            self._value = _sum(self._value, value)
+        requests = ctx.jobs.take_requests() if is_kept else ()
+        if self._worst is None or _gravity(verdict) > _gravity(self._worst):
+            self._worst = verdict
+        return FinishedJob(end=end, state=verdict.state, jobs=requests)
+
+    def _job_end(self, job: CurrentJob, verdict: Verdict) -> JobEnd:
+        why = (
+            REDACTION.text(storable(verdict.why))[:_WHY_MAX]
+            or f"the worker returned {verdict.outcome}"
+        )
+        match verdict.outcome:
+            case Outcome.OK | Outcome.NOOP:
+                return JobEnd(id=job.id, end=End.DONE)
+            case Outcome.UNKNOWN:
+                return JobEnd(id=job.id, end=End.UNKNOWN, why=why)
+            case Outcome.REFUSED:
+                return self._refused(job, verdict.refusal, why)
+            case Outcome.CANCELLED:
+                return JobEnd(id=job.id, end=End.BACK, why=why)
+            case _:
+                is_permanent = isinstance(verdict.error, PermanentFailure)
+                return JobEnd(
+                    id=job.id,
+                    end=End.FAILED,
+                    why=why,
+                    is_permanent=is_permanent,
+                    delay_us=self._retry_delay_us(job, verdict),
+                )
+
+    def _refused(self, job: CurrentJob, refusal: Refusal | None, why: str) -> JobEnd:
+        if isinstance(refusal, _OF_THE_JOB):
+            return JobEnd(id=job.id, end=End.FAILED, why=why, is_permanent=True)
+        if isinstance(refusal, EffectUnknown):
+            return JobEnd(id=job.id, end=End.UNKNOWN, why=why)
+        delay_us: int | None = None
+        if isinstance(refusal, EffectInFlight):
+            delay_us = _SECOND_US
+        elif isinstance(refusal, ApprovalRequired):
+            delay_us = _ASKED_DELAY_US
+        elif isinstance(refusal, BudgetExceeded):
+            # Behind those that wait: one that never fits must not keep the others from their turn.
+            delay_us = 0
+        return JobEnd(id=job.id, end=End.BACK, why=why, delay_us=delay_us)
+
+    def _retry_delay_us(self, job: CurrentJob, verdict: Verdict) -> int:
+        rules = self._kernel.policy.jobs
+        own_s = full_jitter_s(
+            job.attempt,
+            first_s=rules.retry_delay_s,
+            max_s=rules.retry_delay_max_s,
+            factor=_RETRY_FACTOR,
+            chance=self._kernel.chance,
+        )
+        error = verdict.error
+        asked_s = (error.retry_after_s or 0.0) if isinstance(error, ProviderFailed) else 0.0
+        return round(max(own_s, asked_s) * _SECOND_US)
+
+    def _verdict(self) -> Verdict:
+        if self._endings.is_lost:
+            return Verdict(outcome=Outcome.FAILED, code="lease_lost")
+        return self._worst or Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
+
+    async def finish(self) -> None:
+        """Write the tick's end with the rest of its jobs, however long the store takes."""
+        verdict = self._verdict()
+        ending = Ending(
+            worker=self._plan.name,
+            tick=self._tick,
+            session_id=self._session.id,
+            outcome=verdict.outcome,
+            duration_s=round(self._kernel.clock.monotonic() - self._began_s, 6),
+            checkpoint_every=self._plan.checkpoint_every,
+            code=verdict.code,
+            why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
+            handoff_note=self._handoff_note,
+            value=self._value,
+            streak=self._calls.streak,
+            breakers=self._kernel.policy.breakers,
+            is_watched=self._calls.is_watched,
+            published=tuple(self._published),
+            remembered_max=self._outputs.remembered_max if self._outputs else 0,
+            rejection=self._outputs.event if self._outputs else None,
+        )
+        await self._endings.finish(ending)
+
+
+def _sum(before: ValueReported | None, value: ValueReported | None) -> ValueReported | None:
+    """Return what the jobs of a tick were worth together."""
+    if before is None or value is None:
+        return before or value
+    saved = before.micro_hours + value.micro_hours
+    return msgspec.structs.replace(value, micro_hours=saved, worth=worth(saved, value.rate))
+
+
+def _of_a_gate(verdict: Verdict) -> Refusal | None:
+    """Return a refusal that the next job would meet, too."""
+    refusal = verdict.refusal
+    return None if isinstance(refusal, (*_OF_THE_JOB, *_OF_NOW)) else refusal
+
+
+def _gravity(verdict: Verdict) -> int:
+    return _GRAVITY.index(verdict.outcome)
