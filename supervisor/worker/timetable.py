@@ -18,7 +18,8 @@ from supervisor.worker.schedule import Cron
 ON_TIME = timedelta(seconds=60)
 _PAGE = 200
 #: For so long each missed occurrence has a record of its own; a clock may jump by years.
-_RECORDED = timedelta(days=31)
+_RECORDED = timedelta(days=30)
+_DAY = timedelta(days=1)
 
 
 class Busy(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +128,7 @@ class Timetable:
         while True:
             now = self._kernel.clock.now()
             assert self._taken is not None, "it was opened"
-            if now - self._taken > _RECORDED:
+            if now - self._taken > _RECORDED + _DAY:
                 await self._give_up(self._long_ago(self._taken, now - _RECORDED))
                 continue
             due = list(self._due(self._taken, now))

@@ -175,9 +175,11 @@ def test_a_month_of_missed_minutes_is_recorded_to_the_last(story: Story) -> None
 def test_years_that_a_clock_jumps_over_are_a_month_of_records_and_one_for_the_rest(
     story: Story,
 ) -> None:
+    # Time passes while it is recorded, as it does.
+    story.store.listen(lambda _: story.clock.advance(0.001))
     story.live(replace(HOURLY, missed="once"), asleep(story, 10 * 365 * 24))
     told = story.told()
-    assert len(told["occurrence_missed"]) == 31 * 24
+    assert 30 * 24 <= len(told["occurrence_missed"]) <= 31 * 24
     assert [f"{due:%Y %H:%M}" for due in told["cycle_started"]] == [
         "2026 11:00",
         "2036 11:00",
