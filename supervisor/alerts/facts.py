@@ -10,7 +10,14 @@ from functools import singledispatch
 
 import msgspec
 
-from supervisor.events import approval_kinds, hands_kinds, kinds, upkeep_kinds
+from supervisor.events import (
+    approval_kinds,
+    effect_kinds,
+    hands_kinds,
+    job_kinds,
+    kinds,
+    upkeep_kinds,
+)
 from supervisor.events.event import Event
 from supervisor.governance.drills import CANARY_SCOPE, KILL_WHY
 from supervisor.money import usd_text
@@ -281,6 +288,32 @@ def _(event: hands_kinds.GuardrailOutput) -> Fact:
         done=f"tick {event.tick} has failed and nothing of it was published{where}",
         command=f"`supervisor events --kind guardrail_output --worker {event.worker}`",
         said=Said.ONCE_A_DAY,
+    )
+
+
+@read_event.register
+def _(event: job_kinds.JobDeadLettered) -> Fact:
+    return Fact(
+        key=f"dead_letters:{event.queue}",
+        severity=Severity.CRITICAL,
+        title=f"jobs of queue {event.queue} are dead",
+        what=f"the first today is {event.job}, after {event.attempt} attempts: {event.error}",
+        done="they are kept with their history; the queue goes on",
+        command="`supervisor dead list`",
+        said=Said.ONCE_A_DAY,
+    )
+
+
+@read_event.register
+def _(event: effect_kinds.EffectUnknown) -> Fact:
+    return Fact(
+        key=f"effect_unknown:{event.scope}/{event.key}",
+        severity=Severity.CRITICAL,
+        title=f"nobody knows whether {event.key} was done",
+        what=f"it was begun in {event.scope}: {event.why}",
+        done="it is not repeated; what needs it waits",
+        command=f"look there, then `supervisor jobs resolve {event.scope}/{event.key}`",
+        said=Said.ONCE,
     )
 
 

@@ -14,9 +14,9 @@ FROM events
 WHERE position > :position AND kind IN (
     'account_overrun', 'approval_timed_out', 'breaker_closed', 'breaker_opened',
     'budget_exhausted', 'budget_warning', 'cycle_recovered', 'drill_failed', 'drill_passed',
-    'guardrail_output',
-    'kill_switch_engaged', 'kill_switch_released', 'loop_blocked', 'memory_exceeded',
-    'session_risk_escalated', 'session_stuck', 'token_budget_exhausted', 'worker_failed'
+    'effect_unknown', 'guardrail_output', 'job_dead_lettered', 'kill_switch_engaged',
+    'kill_switch_released', 'loop_blocked', 'memory_exceeded', 'session_risk_escalated',
+    'session_stuck', 'token_budget_exhausted', 'worker_failed'
 )
 ORDER BY position
 LIMIT :rows_max

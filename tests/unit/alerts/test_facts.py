@@ -9,7 +9,14 @@ import pytest
 
 import supervisor.storage
 from supervisor.alerts.facts import WATCHED, Fact, Over, Severity, read_event
-from supervisor.events import approval_kinds, hands_kinds, kinds, upkeep_kinds
+from supervisor.events import (
+    approval_kinds,
+    effect_kinds,
+    hands_kinds,
+    job_kinds,
+    kinds,
+    upkeep_kinds,
+)
 from supervisor.events.event import Event
 
 FACTS: list[Event] = [
@@ -26,6 +33,8 @@ FACTS: list[Event] = [
     approval_kinds.ApprovalTimedOut(ticket="t-1", proposal="p-1", deadline_at=0),
     approval_kinds.SessionRiskEscalated(before="medium", after="high", points=11),
     upkeep_kinds.DrillFailed(drill="kill", id="d-1", why="it took 3 s"),
+    job_kinds.JobDeadLettered(job="j-1", queue="q", token=1, attempt=5, error="KeyError"),
+    effect_kinds.EffectUnknown(scope="w", key="mail-7", why="the daemon died"),
     upkeep_kinds.SessionStuck(worker="a", tick=7, idle_s=900.0, stuck_after_s=900.0),
     hands_kinds.GuardrailOutput(
         worker="a",
