@@ -57,11 +57,16 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TickReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a tick ended, for the breakers; `is_watched` as for a call."""
+    """How a tick ended, for the breakers; `is_watched` as for a call.
+
+    One that crashed is no failure of theirs: crashes have a limit of their own, after which their
+    worker is left stopped (requirement D1), and a breaker that held it would keep it from that.
+    """
 
     worker: str
     tick: int
     outcome: Outcome
+    is_crash: bool = False
     why: str = ""
     is_watched: bool = True
 
@@ -171,7 +176,7 @@ def report_tick(tx: Transaction, journal: Journal, report: TickReport, rules: Br
                 _open(tx, journal, breaker, rules, cause=breaker.cause, why=why)
             elif has_succeeded:
                 _close(tx, journal, breaker, failures=0, why=f"{what} went well")
-        elif has_failed:
+        elif has_failed and not report.is_crash:
             _count(tx, journal, breaker, rules, what="ticks", why=report.why)
         elif has_succeeded:
             _forget(tx, breaker)

@@ -103,6 +103,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_every: int
     code: str = ""
     why: str = ""
+    is_crash: bool = False
     state: str | None = None
     handoff_note: str | None = None
     published: tuple[Remembered, ...] = ()
@@ -291,6 +292,7 @@ def _report(ending: Ending) -> TickReport:
         tick=ending.tick,
         outcome=ending.outcome,
         why=ending.why or ending.outcome,
+        is_crash=ending.is_crash,
         is_watched=ending.is_watched,
     )
 

@@ -298,6 +298,7 @@ def ending_of(
         duration_s=round(kernel.clock.monotonic() - began_s, 6),
         checkpoint_every=plan.checkpoint_every,
         code=verdict.code,
+        is_crash=verdict.crash is not None,
         # Redacted before it is cut: half of a secret is not known as one.
         why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
         state=verdict.state,

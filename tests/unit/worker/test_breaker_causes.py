@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from supervisor import BreakerOpen, Context, Outcome
 from supervisor.governance.breaker import BreakerState
 from supervisor.providers.http_errors import status_failure
 from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.providers.scripted import Script, Scripted, Step
-from supervisor.worker.tick import TickEnd
+from supervisor.worker.tick import TickEnd, WorkerCrashed
 from tests.unit.worker.breaker_bench import (
     DOWN,
     FINE,
     breakers,
     calls,
     only,
+    open_worker,
     pass_by,
     story,
     tick,
@@ -135,3 +137,29 @@ async def test_a_probe_with_the_same_result_opens_it_again_and_another_closes_it
     pass_by(guarded, 600)
     assert (await tick(guarded, stuck)).outcome is Outcome.OK
     assert (await breakers(guarded))["worker:w"].state is BreakerState.CLOSED
+
+
+# --- crashes
+
+
+async def _crashes(_: Context) -> None:
+    raise KeyError("a bug")
+
+
+async def test_a_worker_that_crashes_is_held_by_its_restarts_and_not_by_a_breaker(
+    guarded: Bench,
+) -> None:
+    only(guarded, failures_max=3, system_failures_max=3)
+    for _ in range(5):
+        with pytest.raises(WorkerCrashed):
+            await tick(guarded, _crashes)
+    assert await story(guarded) == []
+
+
+async def test_a_probe_that_crashes_keeps_the_breaker_open(guarded: Bench) -> None:
+    only(guarded, failures_max=3)
+    await open_worker(guarded)
+    pass_by(guarded, 400)
+    with pytest.raises(WorkerCrashed):
+        await tick(guarded, _crashes)
+    assert [state for _, state in await story(guarded)] == ["opened", "half_opened", "opened"]
