@@ -202,7 +202,7 @@ def _(event: kinds.BreakerOpened) -> Fact:
         title=f"breaker {event.name} is open",
         what=event.why,
         done="no call that it guards is made, but one probe from time to time",
-        command="mend its cause; `supervisor status` says when it probes",
+        command=f"mend its cause, then `supervisor breakers close {event.name} --why TEXT`",
     )
 
 

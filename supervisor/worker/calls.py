@@ -33,7 +33,7 @@ from supervisor.worker.own_probe import OwnProbe
 from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.replies import Reply, ReplyStream
-from supervisor.worker.streak import Streak, fingerprint
+from supervisor.worker.streak import Abreast, Streak, fingerprint
 
 _RETRY_FACTOR = 2.0
 _NOTHING = Amounts()
@@ -63,6 +63,7 @@ class Calls:
         self._ends: list[HoldEnd] = []
         self._written: list[Awaitable[object]] = []
         self._probe = OwnProbe()
+        self._abreast = Abreast()
         self.streak = Streak()
         self.is_watched = True
 
@@ -136,6 +137,7 @@ class Calls:
                 granted = await self._ask_for(question, is_cheapest=True)
                 assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
             taking.name(granted.hold.id)
+        self._abreast.begin(granted.hold.id)
         model, asked = question.model, request_of(question)
         return _Call(
             model=model,
@@ -294,7 +296,9 @@ class Calls:
     def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage
         model, messages = call.model.full_name, call.request.messages
-        self.streak = self.streak.then(fingerprint(model, messages, answer.text))
+        is_beside = self._abreast.covers(call.hold.id)
+        said = fingerprint(model, messages, answer.text)
+        self.streak = Streak() if is_beside else self.streak.then(said)
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")
             cost = call.hold.cost_held
@@ -352,6 +356,7 @@ class Calls:
             asyncio.get_running_loop().call_soon(self._write_ends)
         self._ends.append(end)
         self._probe.end(hold_id)
+        self._abreast.end(hold_id)
 
     def _write_ends(self) -> None:
         """Hand over what has ended to the store, which keeps the order of calls."""

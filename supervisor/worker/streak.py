@@ -23,6 +23,35 @@ class Streak(msgspec.Struct, frozen=True, kw_only=True):
         return Streak(call=call, repeats=self.repeats + 1 if call == self.call else 1)
 
 
+class Abreast:
+    """Which model calls of a tick have run beside another one.
+
+    Such a call repeats nothing: who asks the same many times at once wants many answers, and has
+    not seen the first when it asks for the second.
+    """
+
+    __slots__ = ("_beside", "_running")
+
+    def __init__(self) -> None:
+        self._running: set[str] = set()
+        self._beside: set[str] = set()
+
+    def begin(self, hold_id: str) -> None:
+        """Note that a call has begun."""
+        self._running.add(hold_id)
+        if len(self._running) > 1:
+            self._beside |= self._running
+
+    def end(self, hold_id: str) -> None:
+        """Note that a call has ended."""
+        self._running.discard(hold_id)
+        self._beside.discard(hold_id)
+
+    def covers(self, hold_id: str) -> bool:
+        """Return whether the call has run beside another one."""
+        return hold_id in self._beside
+
+
 def fingerprint(model: str, messages: Sequence[Message], text: str) -> str:
     """Return a hash of a call and its result: equal ones mean that nothing has changed."""
     content = msgspec.json.encode((model, messages, text))

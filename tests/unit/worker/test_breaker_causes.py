@@ -139,6 +139,30 @@ async def test_a_probe_with_the_same_result_opens_it_again_and_another_closes_it
     assert (await breakers(guarded))["worker:w"].state is BreakerState.CLOSED
 
 
+async def test_calls_that_run_beside_each_other_repeat_nothing(guarded: Bench) -> None:
+    guarded.script(Step(output_tokens=1, text="the same", latency_s=0.001))
+
+    async def sample(ctx: Context) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(ctx.model.complete, "what now?")
+
+    for _ in range(3):
+        assert (await tick(guarded, sample)).outcome is Outcome.OK
+    assert await story(guarded) == []
+
+
+async def test_the_same_again_and_again_within_a_tick_is_no_progress(guarded: Bench) -> None:
+    guarded.script(Step(output_tokens=1, text="the same"))
+
+    async def stuck(ctx: Context) -> None:
+        for _ in range(8):
+            await ctx.model.complete("what now?")
+
+    assert (await tick(guarded, stuck)).outcome is Outcome.REFUSED
+    assert await story(guarded) == [("worker:w", "opened")]
+
+
 # --- crashes
 
 
