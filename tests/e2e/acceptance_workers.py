@@ -98,6 +98,11 @@ async def raises(ctx: Context) -> None:
     raise ZeroDivisionError("a bug of this worker")
 
 
+async def fails(_: Context) -> Outcome:
+    """Do no work, and say so."""
+    return Outcome.FAILED
+
+
 async def awaits_cancelled_task(ctx: Context) -> None:
     """Await a task of its own that was cancelled, as code with a time limit does by mistake."""
     task = asyncio.create_task(asyncio.sleep(60))

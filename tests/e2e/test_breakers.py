@@ -12,10 +12,9 @@ FAILURES_MAX = 3
 def test_a_breaker_is_open_after_kill_9_and_closed_by_its_name(installation: Installation) -> None:
     installation.configure(
         {
-            "supervisor": {"restart_delay_s": 0.02},
             "breakers": {"failures_max": FAILURES_MAX, "cooldown_s": 3600.0},
             "worker": {
-                "bad": {"run": "agents:raises", "every_s": 0.05},
+                "bad": {"run": "agents:fails", "every_s": 0.05},
                 "good": {"run": "agents:counts", "every_s": 0.05},
             },
         }
