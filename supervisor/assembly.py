@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from supervisor import __version__
 from supervisor.config import Config, Loaded, PriceTable, ProviderSection, WorkerSection
 from supervisor.governance.breaker import BreakerRules
@@ -112,31 +114,12 @@ def build_policy(loaded: Loaded) -> Policy:
 
 def build_job_rules(config: Config) -> JobRules:
     """Return what [jobs] says."""
-    section = config.jobs
-    return JobRules(
-        lease_s=section.lease_s,
-        attempts_max=section.attempts_max,
-        retry_delay_s=section.retry_delay_s,
-        retry_delay_max_s=section.retry_delay_max_s,
-        batch_max=section.batch_max,
-        payload_max_bytes=section.payload_max_bytes,
-    )
+    return JobRules(**msgspec.structs.asdict(config.jobs))
 
 
 def build_breaker_rules(config: Config) -> BreakerRules:
     """Return when breakers open, and for how long."""
-    section = config.breakers
-    return BreakerRules(
-        failures_max=section.failures_max,
-        provider_failures_max=section.provider_failures_max,
-        system_failures_max=section.system_failures_max,
-        repeats_max=section.repeats_max,
-        rate_multiple=section.rate_multiple,
-        rate_window_s=section.rate_window_s,
-        open_ratio=section.open_ratio,
-        cooldown_s=section.cooldown_s,
-        cooldown_max_s=section.cooldown_max_s,
-    )
+    return BreakerRules(**msgspec.structs.asdict(config.breakers))
 
 
 def build_models(loaded: Loaded) -> Models:

@@ -15,6 +15,18 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
 _SPAN = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[smhd])")
 
 
+def next_occurrence(expression: str, after: datetime, timezone: ZoneInfo) -> datetime:
+    """Return a cron expression's first occurrence after a moment, in UTC.
+
+    cronsim has the rules of Debian's cron for clock changes. In an hour that comes twice it offers
+    again what has run in its first pass: that is past.
+    """
+    from cronsim import CronSim
+
+    occurrences = CronSim(expression, after.astimezone(timezone))
+    return next(due for moment in occurrences if (due := moment.astimezone(UTC)) > after)
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """A span of time, `start` inside and `end` outside it; both aware and in UTC."""
 

@@ -21,11 +21,10 @@ from supervisor.alerts.record import (
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table, print_warning, print_wrapped
 from supervisor.cli.parser import Parser, did_you_mean, whole_number
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
 from supervisor.clock import SystemClock, from_us, iso
-from supervisor.config import person
 from supervisor.errors import UsageError
-from supervisor.events.log import Origin
 from supervisor.ids import RandomIds
 from supervisor.storage.database import Transaction
 
@@ -197,11 +196,7 @@ def _acknowledge(invocation: Invocation, options: AlertsOptions) -> int:
     command = AcknowledgeCommand(alert=options.id or "", why=options.why or "")
     # Before the write, which would make a store where there is none.
     read_store(loaded, find_alert, command.alert)
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     done = write_store(loaded, acknowledge, command, origin, loaded.timezone)
     if invocation.is_json:
         print_json(done)

@@ -9,11 +9,10 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table, print_warning, print_wrapped
 from supervisor.cli.parser import Parser, did_you_mean, span_s, whole_number
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
-from supervisor.clock import SystemClock
-from supervisor.config import Loaded, person
+from supervisor.config import Loaded
 from supervisor.errors import SupervisorError, UsageError
-from supervisor.events.log import Origin
 from supervisor.governance import approvals
 from supervisor.governance.approvals import DecideCommand, Decided, Terms
 from supervisor.governance.backlog import (
@@ -23,7 +22,6 @@ from supervisor.governance.backlog import (
     pending_tickets,
 )
 from supervisor.governance.session_grants import Scope
-from supervisor.ids import RandomIds
 from supervisor.money import limit_micro_usd
 
 #: What a person need not see of a ticket.
@@ -187,11 +185,7 @@ def _decide(invocation: Invocation, options: ApprovalsOptions) -> int:
     # Before the write, which would make a store where there is none.
     read_store(loaded, one_ticket, ticket)
     order = DecideCommand(ticket=ticket, why=options.why or "", for_session=_scope(options))
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     decide = approvals.approve if options.action == "approve" else approvals.deny
     decided = write_store(loaded, decide, order, origin, _terms(loaded))
     if isinstance(decided, SupervisorError):

@@ -7,15 +7,13 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table
 from supervisor.cli.parser import Parser
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, store_exists, write_store
-from supervisor.clock import SystemClock
-from supervisor.config import Loaded, person
+from supervisor.config import Loaded
 from supervisor.errors import UsageError
-from supervisor.events.log import Origin
 from supervisor.governance.breaker import all_breakers
 from supervisor.governance.breaker_commands import CloseBreaker, close_breaker
 from supervisor.governance.status import BreakerStatus, breaker_status
-from supervisor.ids import RandomIds
 from supervisor.storage.database import Transaction
 
 TITLES = ("BREAKER", "STATE", "SINCE", "PROBE AT", "FAILURES>", "WHY")
@@ -94,11 +92,7 @@ def _close(invocation: Invocation, loaded: Loaded, options: BreakersOptions) -> 
     if options.name is None:
         fix = "`supervisor breakers` lists them"
         raise UsageError(subject="supervisor breakers close", what="names no breaker", fix=fix)
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     order = CloseBreaker(name=options.name, why=options.why or "")
     done = write_store(loaded, close_breaker, order, origin, loaded.timezone)
     if invocation.is_json:

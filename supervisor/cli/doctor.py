@@ -11,15 +11,14 @@ from supervisor.assembly import build_budgets
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_warning, print_wrapped
 from supervisor.cli.parser import Parser
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import locked, read_store, store_exists, write_store
 from supervisor.clock import SystemClock
-from supervisor.config import Loaded, person
+from supervisor.config import Loaded
 from supervisor.errors import ConfigError, StoreDamaged, StoreUnavailable, UsageError
-from supervisor.events.log import Origin
 from supervisor.governance.clock_reset import ClockReset, ResetClockCommand, reset_clock
 from supervisor.governance.health import problems
 from supervisor.governance.status import Surroundings, read_status
-from supervisor.ids import RandomIds
 from supervisor.lock import Holder, running_holder
 from supervisor.maintenance.doctor_site import (
     Finding,
@@ -196,11 +195,7 @@ def _reset(invocation: Invocation, options: DoctorOptions) -> int:
             what="there is no store yet",
             fix="`supervisor run` makes one, with a clock that is right",
         )
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     with locked(loaded):
         command = ResetClockCommand(why=" ".join((options.why or "").split()))
         done = write_store(loaded, reset_clock, command, origin, loaded.timezone)

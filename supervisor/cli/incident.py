@@ -21,12 +21,10 @@ from supervisor.alerts.incidents import (
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table
 from supervisor.cli.parser import Parser, did_you_mean, whole_number
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
-from supervisor.clock import SystemClock, from_us, iso
-from supervisor.config import person
+from supervisor.clock import from_us, iso
 from supervisor.errors import UsageError
-from supervisor.events.log import Origin
-from supervisor.ids import RandomIds
 
 _ACTIONS = ("list", "open", "note", "close", "show", "export")
 _NEEDS = {
@@ -159,11 +157,7 @@ def _do(
     command: msgspec.Struct,
 ) -> int:
     loaded = invocation.load()
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     done = write_store(loaded, operation, command, origin, loaded.timezone)
     if invocation.is_json:
         print_json(done)

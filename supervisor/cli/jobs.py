@@ -12,6 +12,7 @@ from supervisor.assembly import build_job_rules
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table, print_warning, print_wrapped
 from supervisor.cli.parser import Parser, did_you_mean, span_s, whole_number
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
 from supervisor.clock import SystemClock, to_us
 from supervisor.config import person
@@ -20,7 +21,6 @@ from supervisor.events.log import Origin
 from supervisor.governance import job_commands
 from supervisor.governance.job_commands import JobCommand, JobDecided, ResolveCommand
 from supervisor.governance.job_facts import JobFacts, newest_jobs, one_job
-from supervisor.ids import RandomIds
 from supervisor.jobs.job import JobState, Terms, request_job
 
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
@@ -221,11 +221,7 @@ def _decide(invocation: Invocation, options: JobsOptions) -> int:
     # Before the write, which would make a store where there is none.
     if "/" not in job:
         read_store(loaded, one_job, job)
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     if options.action == "resolve":
         resolved = ResolveCommand(job=job, is_done=options.done, why=why)
         decided = write_store(loaded, job_commands.resolve, resolved, origin, loaded.timezone)

@@ -7,16 +7,16 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_warning
 from supervisor.cli.parser import Parser, did_you_mean
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, store_exists, write_store
-from supervisor.clock import SystemClock, from_us, iso
-from supervisor.config import Loaded, person
+from supervisor.clock import from_us, iso
+from supervisor.config import Loaded
 from supervisor.errors import NotFound, StoreUnavailable, UsageError
 from supervisor.events.log import Origin
 from supervisor.governance import kill_switch
 from supervisor.governance.kill_switch import KillCommand, Latch, Latched
 from supervisor.governance.rotation import find_session
 from supervisor.governance.status import known_workers
-from supervisor.ids import RandomIds
 from supervisor.storage.database import Transaction
 
 
@@ -122,11 +122,7 @@ def _warn_of_session(loaded: Loaded, session_id: str) -> None:
 def _latch(
     loaded: Loaded, options: KillOptions, order: KillCommand, *, command: str
 ) -> tuple[Latched, Latch | None]:
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     turn = _engage if command == "kill" else _release
     return write_store(loaded, turn, order, origin, loaded)
 

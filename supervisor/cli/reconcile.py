@@ -10,12 +10,9 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json
 from supervisor.cli.parser import Parser
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import write_store
-from supervisor.clock import SystemClock
-from supervisor.config import person
-from supervisor.events.log import Origin
 from supervisor.governance.reconciliation import ReconcileCommand, reconcile_hold
-from supervisor.ids import RandomIds
 from supervisor.money import USD_MAX, micro_usd, usd_text
 
 
@@ -72,11 +69,7 @@ def run(invocation: Invocation) -> int:
     """
     options = invocation.options(ReconcileOptions)
     loaded = invocation.load()
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     order = ReconcileCommand(hold_id=options.hold, cost=micro_usd(options.actual_usd))
     done = write_store(loaded, reconcile_hold, order, origin, loaded.timezone)
     if invocation.is_json:

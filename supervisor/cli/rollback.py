@@ -7,18 +7,16 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table
 from supervisor.cli.parser import Parser
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
-from supervisor.clock import SystemClock, from_us, iso
-from supervisor.config import person
+from supervisor.clock import from_us, iso
 from supervisor.errors import IllegalMove, UsageError
-from supervisor.events.log import Origin
 from supervisor.governance.rollback import (
     RollbackCommand,
     checkpoints_of,
     record_failure,
     roll_back,
 )
-from supervisor.ids import RandomIds
 
 _ROWS = 50
 
@@ -83,11 +81,7 @@ def _list(invocation: Invocation, options: RollbackOptions) -> int:
 
 def _roll_back(invocation: Invocation, options: RollbackOptions) -> int:
     loaded = invocation.load()
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     order = RollbackCommand(worker=options.worker, checkpoint=options.checkpoint or "")
     try:
         done = write_store(loaded, roll_back, order, origin, loaded.timezone)

@@ -7,16 +7,15 @@ import msgspec
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table, print_warning, print_wrapped
 from supervisor.cli.parser import Parser, did_you_mean, whole_number
+from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
-from supervisor.clock import SystemClock
-from supervisor.config import Loaded, person
+from supervisor.config import Loaded
 from supervisor.errors import NotFound, UsageError
 from supervisor.events.log import Origin
 from supervisor.governance.commands import once
 from supervisor.governance.rotation import resume_session
 from supervisor.governance.session import SessionWithTotals
 from supervisor.governance.status import moment_text, summary_of_session
-from supervisor.ids import RandomIds
 from supervisor.storage.database import Transaction
 
 _ACTIONS = ("list", "show", "resume")
@@ -180,11 +179,7 @@ def _resume(invocation: Invocation, options: SessionsOptions) -> int:
     loaded = invocation.load()
     order = ResumeCommand(session_id=options.id or "", why=options.why or _RESUMED_WHY)
     _check_exists(loaded, order.session_id)
-    origin = Origin(
-        at=SystemClock().now(),
-        actor=options.actor or person(),
-        command_id=options.command_id or RandomIds().new("cmd"),
-    )
+    origin = origin_of(options)
     resumed = write_store(loaded, _resume_once, order, origin)
     if invocation.is_json:
         print_json(resumed)

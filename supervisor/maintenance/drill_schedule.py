@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -15,7 +15,7 @@ from supervisor.config import Loaded
 from supervisor.errors import SupervisorError
 from supervisor.governance.drills import Drill, Verdict, last_end
 from supervisor.storage.database import Database
-from supervisor.windows import span_of
+from supervisor.windows import next_occurrence, span_of
 
 #: Compared with the wall clock that often, as a worker's wait is.
 _SLICE_S = 30.0
@@ -104,13 +104,6 @@ def next_due(
     """
     every_s = span_of(schedule)
     if every_s is None:
-        return _next_occurrence(schedule, max(since, tried or since), timezone)
+        return next_occurrence(schedule, max(since, tried or since), timezone)
     every = timedelta(seconds=every_s)
     return since + min(every, _FIRST_AFTER) if tried is None else tried + every
-
-
-def _next_occurrence(expression: str, after: datetime, timezone: ZoneInfo) -> datetime:
-    from cronsim import CronSim
-
-    occurrences = CronSim(expression, after.astimezone(timezone))
-    return next(due for moment in occurrences if (due := moment.astimezone(UTC)) > after)

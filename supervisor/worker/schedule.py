@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar
 from zoneinfo import ZoneInfo
+
+from supervisor.windows import next_occurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,7 @@ class Cron:
 
     def next_after(self, moment: datetime) -> datetime:
         """Return the first occurrence after `moment`, in UTC."""
-        from cronsim import CronSim
-
-        for occurrence in CronSim(self.expression, moment.astimezone(self.timezone)):
-            following = occurrence.astimezone(UTC)
-            # In an hour that comes twice, what has run in its first pass is offered again.
-            if following > moment:
-                return following
-        raise AssertionError(f"{self.expression} has no further occurrence; the config refuses it")
+        return next_occurrence(self.expression, moment, self.timezone)
 
     def next_delay_s(self, now: datetime) -> float:
         return (self.next_after(now) - now).total_seconds()
