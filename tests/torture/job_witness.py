@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+#: A job's code began, did its effect outside, or came to its end.
 What: TypeAlias = Literal["run", "effect", "end"]
 
 
