@@ -39,7 +39,7 @@ class Busy(msgspec.Struct, frozen=True, kw_only=True):
     lasted_s: float
 
     def covers(self, moment: datetime) -> bool:
-        """Return whether it ran at that moment: not while the machine slept, nor in a clock's jump."""
+        """Return whether it ran at that moment, and was not asleep with its machine."""
         ran_until = self.began + timedelta(seconds=self.lasted_s) + _DRIFT
         return self.began < moment <= min(self.ended, ran_until)
 
