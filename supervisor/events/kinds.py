@@ -104,7 +104,7 @@ class CycleSkipped(Event, frozen=True, kw_only=True):
 
 
 class CycleCompleted(Event, frozen=True, kw_only=True):
-    """A tick ended with `outcome`; `code` is set where a refusal or an error ended it."""
+    """A tick ended with `outcome`; `code` is a refusal's or error's, `why` also a worker's own."""
 
     kind = "cycle_completed"
     worker: str

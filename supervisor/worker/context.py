@@ -25,9 +25,8 @@ from supervisor.governance.token_tracker import TokenBudgetTracker
 from supervisor.governance.worth import Saved, micro_hours
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
-from supervisor.ledger.accounts import Amounts
-from supervisor.ledger.holds import Hold, Metering
-from supervisor.money import micro_usd
+from supervisor.ledger.holds import Metering
+from supervisor.outcome import Outcome
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
@@ -39,13 +38,13 @@ from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.secrets import Secrets
+from supervisor.worker.spending import Spending, amounts_of
 from supervisor.worker.state import DurableState
 
 if TYPE_CHECKING:
     from supervisor.hands.client import GuardedClient
 
 _CLOSE_S = 2.0
-_AMOUNT_MAX = 1e9
 _WHAT_MAX = 500
 
 
@@ -55,25 +54,6 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     total: int | None
     item: str
-
-
-class Spending:
-    """A paid call of the worker's own, while its block runs."""
-
-    def __init__(self, hold: Hold, calls: Calls) -> None:
-        self._hold = hold
-        self._calls = calls
-
-    def settle(self, *, usd: float, tokens: int = 0) -> None:
-        """Say what the call really cost, in USD and tokens; durable when the block ends."""
-        actual = _amounts(
-            f"hold {self._hold.id}", usd=usd, tokens=tokens, actions=self._hold.actions_held
-        )
-        self._calls.settle(self._hold, actual, Metering())
-
-    def release(self) -> None:
-        """Say that nothing was sent, so that nothing is charged."""
-        self._calls.release(self._hold, why="the worker sent nothing")
 
 
 class Context:
@@ -110,6 +90,7 @@ class Context:
         self.handoff_note: str | None = None
         self.saved_by_now: Saved | None = None
         self.last_progress: Progress | None = None
+        self._said: tuple[Outcome, str] | None = None
         self._kernel = kernel
         self._plan = plan
 
@@ -280,7 +261,7 @@ class Context:
         Raises:
             Refusal: a gate said no, or the worst case does not fit.
         """
-        worst = _amounts(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
+        worst = amounts_of(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
         whose = parse_caller(caller, self.calls.caller)
         granted = await self.calls.place(what=what, amounts=worst, caller=whose)
         try:
@@ -377,20 +358,29 @@ class Context:
         total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
         self.saved_by_now = Saved(micro_hours=total, what=told[:_WHAT_MAX])
 
+    def failed(self, why: str) -> Outcome:
+        """Say why the tick fails: `return ctx.failed("the feed answers 404")`.
+
+        It is on record with the tick's end, and stands in the status, in the morning report and in
+        what a breaker or a dead job says.
+        """
+        return self._ended(Outcome.FAILED, why)
+
+    def unknown(self, why: str) -> Outcome:
+        """Say why nobody knows what the tick has done: `return ctx.unknown("no answer came")`."""
+        return self._ended(Outcome.UNKNOWN, why)
+
+    def _ended(self, outcome: Outcome, why: str) -> Outcome:
+        self._said = (outcome, str(why))  # an exception says it as well
+        return outcome
+
+    def why(self, outcome: Outcome) -> str:
+        """Return why the tick ends like that, if the worker has said so."""
+        return self._said[1] if self._said is not None and self._said[0] is outcome else ""
+
     def handoff(self, note: str) -> None:
         """Leave a note of at most 4,000 characters for the session after this one.
 
         The next session's worker reads it as `ctx.session.received_note`.
         """
         self.handoff_note = storable(note)[:HANDOFF_NOTE_MAX]
-
-
-def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
-    amounts = (usd, tokens, actions)
-    if not math.isfinite(usd) or min(amounts) < 0 or max(amounts) > _AMOUNT_MAX:
-        raise InputRefused(
-            subject=subject,
-            what=f"{usd} USD, {tokens} tokens and {actions} actions are no amounts",
-            fix=f"give amounts from 0 to {_AMOUNT_MAX:g}",
-        )
-    return Amounts(cost=micro_usd(usd), tokens=tokens, actions=actions)
