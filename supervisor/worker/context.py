@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import anyio
-import msgspec
 import structlog
 
 from supervisor.clock import Clock
-from supervisor.config.bounds import HOURS_MAX
-from supervisor.errors import InputRefused, storable
+from supervisor.errors import storable
 from supervisor.governance.breaker import Asker
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
 from supervisor.governance.token_budgets import Party
 from supervisor.governance.token_tracker import TokenBudgetTracker
-from supervisor.governance.worth import Saved, micro_hours
+from supervisor.governance.worth import Saved, add_saved
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
-from supervisor.ledger.accounts import Amounts
-from supervisor.ledger.holds import Hold, Metering
-from supervisor.money import micro_usd
+from supervisor.ledger.holds import Metering
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
 from supervisor.worker.effects import Effect, Effects, Probe
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.handed_over import HandedOver, Send
-from supervisor.worker.jobs import CurrentJob, JobAccess
+from supervisor.worker.items import Items, Loops, Source, Unit
+from supervisor.worker.jobs import JobAccess, JobHand
 from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
+from supervisor.worker.own_spending import Spending, amounts_of
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.secrets import Secrets
 from supervisor.worker.state import DurableState
@@ -44,36 +42,9 @@ from supervisor.worker.state import DurableState
 if TYPE_CHECKING:
     from supervisor.hands.client import GuardedClient
 
+T = TypeVar("T")
+
 _CLOSE_S = 2.0
-_AMOUNT_MAX = 1e9
-_WHAT_MAX = 500
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a tick has come, in items."""
-
-    done: int
-    total: int | None
-    item: str
-
-
-class Spending:
-    """A paid call of the worker's own, while its block runs."""
-
-    def __init__(self, hold: Hold, calls: Calls) -> None:
-        self._hold = hold
-        self._calls = calls
-
-    def settle(self, *, usd: float, tokens: int = 0) -> None:
-        """Say what the call really cost, in USD and tokens; durable when the block ends."""
-        actual = _amounts(
-            f"hold {self._hold.id}", usd=usd, tokens=tokens, actions=self._hold.actions_held
-        )
-        self._calls.settle(self._hold, actual, Metering())
-
-    def release(self) -> None:
-        """Say that nothing was sent, so that nothing is charged."""
-        self._calls.release(self._hold, why="the worker sent nothing")
 
 
 class Context:
@@ -87,9 +58,9 @@ class Context:
         tick: int,
         session: Session,
         state: str,
-        hand: tuple[CurrentJob, Calls] | None = None,
+        hand: JobHand | None = None,
     ) -> None:
-        """Give a tick its surroundings; `hand` is a queue worker's job and its tick's calls."""
+        """Give a tick its surroundings; `hand` is what a queue worker has of its job."""
         self.name = plan.name
         self.tick = tick
         self.session = session
@@ -97,8 +68,8 @@ class Context:
         self.config_dir = kernel.config_dir
         self.state = DurableState(state)
         #: The job that a queue worker was called for; None in other ticks.
-        self.job = hand[0] if hand else None
-        self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
+        self.job = hand.job if hand else None
+        self.calls = hand.calls if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
         self.jobs = JobAccess(
             kernel,
             self.calls,
@@ -109,9 +80,9 @@ class Context:
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
         self.saved_by_now: Saved | None = None
-        self.last_progress: Progress | None = None
         self._kernel = kernel
         self._plan = plan
+        self._hand = hand
 
     @cached_property
     def _records(self) -> ToolRecords:
@@ -146,6 +117,8 @@ class Context:
 
     async def close(self) -> None:
         """Close what the tick has left open."""
+        if "_loops" in self.__dict__:
+            self._loops.close()
         if "http" in self.__dict__:
             with anyio.move_on_after(_CLOSE_S):
                 await self.http.aclose()
@@ -280,7 +253,7 @@ class Context:
         Raises:
             Refusal: a gate said no, or the worst case does not fit.
         """
-        worst = _amounts(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
+        worst = amounts_of(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
         whose = parse_caller(caller, self.calls.caller)
         granted = await self.calls.place(what=what, amounts=worst, caller=whose)
         try:
@@ -355,10 +328,50 @@ class Context:
         """Return where the report `name` is or would be."""
         return self._reports.path(name)
 
+    def each(
+        self,
+        items: Source[T],
+        *,
+        total: int | None = None,
+        label: Callable[[T], str] = str,
+        name: str = "items",
+    ) -> Items[T]:
+        """Go through long work item by item: `async for item in ctx.each(items):`.
+
+        `items` are the same ones in the same order each time, one after the other from any
+        iterable or async iterable: only one is in memory. When the next one is asked for, the one
+        before is committed, with `ctx.state`, the jobs of `enqueue_with_tick`, and the loop's own
+        `.kept`. After a crash, or a failure of any kind, the next attempt of the job, or the
+        worker's next tick, goes on behind the last one that was committed; a tick that has ended
+        as ok or noop is followed by one that begins anew. The `label` of an item says which it is;
+        each loop of a tick has a `name` of its own.
+
+        Raises, in the loop:
+            InputRefused: the name is used, or what is kept is no JSON or too large.
+            ItemsChanged: the items can't be gone through again, and are not those from before.
+            Refusal: a gate said no, or the job or the tick was taken away.
+        """
+        return self._loops.open(items, total=total, label=label, name=name)
+
+    @cached_property
+    def _loops(self) -> Loops:
+        unit = Unit(
+            database=self._kernel.database,
+            worker=self.name,
+            tick=self.tick,
+            job=self.job,
+            session_id=self.session.id,
+            state=self.state,
+            jobs=self.jobs,
+            origin=self.calls.origin,
+            has_waiting_outputs=lambda: "outputs" in self.__dict__ and self.outputs.is_waiting,
+            log=self.log,
+        )
+        return Loops(replace(unit, settle=self._hand.settle) if self._hand else unit)
+
     def progress(self, *, done: int, total: int | None = None, item: str = "") -> None:
-        """Say how far the tick has come."""
-        self.last_progress = Progress(done=done, total=total, item=item)
-        self.log.debug("progress", done=done, total=total, item=item)
+        """Say how far the tick has come, for people to see; `each` does so by itself."""
+        self._loops.told.tell(done=done, total=total, item=item)
 
     def saved(self, hours: float, what: str = "") -> None:
         """Say how many hours of people's work the tick has saved; what it says adds up.
@@ -369,13 +382,7 @@ class Context:
         Raises:
             InputRefused: that is no number of hours.
         """
-        if not math.isfinite(hours) or not 0 <= hours <= HOURS_MAX:
-            fix = f"give 0 to {HOURS_MAX:g}"
-            raise InputRefused(subject=f"saved {hours}", what="is no number of hours", fix=fix)
-        before = self.saved_by_now or Saved(micro_hours=0)
-        told = "; ".join(text for text in (before.what, storable(what)) if text)
-        total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
-        self.saved_by_now = Saved(micro_hours=total, what=told[:_WHAT_MAX])
+        self.saved_by_now = add_saved(self.saved_by_now, hours, storable(what))
 
     def handoff(self, note: str) -> None:
         """Leave a note of at most 4,000 characters for the session after this one.
@@ -383,14 +390,3 @@ class Context:
         The next session's worker reads it as `ctx.session.received_note`.
         """
         self.handoff_note = storable(note)[:HANDOFF_NOTE_MAX]
-
-
-def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
-    amounts = (usd, tokens, actions)
-    if not math.isfinite(usd) or min(amounts) < 0 or max(amounts) > _AMOUNT_MAX:
-        raise InputRefused(
-            subject=subject,
-            what=f"{usd} USD, {tokens} tokens and {actions} actions are no amounts",
-            fix=f"give amounts from 0 to {_AMOUNT_MAX:g}",
-        )
-    return Amounts(cost=micro_usd(usd), tokens=tokens, actions=actions)
