@@ -129,6 +129,9 @@ def _print_workers(status: Status) -> None:
         for worker in status.workers
     ]
     print_table(("WORKER", "LIFE", "TICK>", "OUTCOME", "LAST PROGRESS", "SESSION"), rows)
+    for worker in status.workers:
+        if worker.last_why and worker.is_configured:
+            print_wrapped(f"  {worker.name}: {worker.last_outcome}: {worker.last_why}")
 
 
 def _print_progress(status: Status) -> None:

@@ -56,7 +56,10 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker of the config, or one that the store remembers."""
+    """A worker of the config, or one that the store remembers.
+
+    `why` is why it lives as it does, `last_why` why its last tick ended as it did.
+    """
 
     name: str
     is_configured: bool
@@ -64,6 +67,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     last_tick: int = 0
     last_outcome: str = ""
+    last_why: str = ""
     last_progress_at: str | None = None
     session_id: str | None = None
 
@@ -170,6 +174,7 @@ class _WorkerRow(msgspec.Struct, frozen=True):
     last_tick: int
     last_outcome: str
     last_progress_at: int | None
+    last_why: str
 
 
 def read_status(
@@ -303,6 +308,7 @@ def _worker(
         why=row.why,
         last_tick=row.last_tick,
         last_outcome=row.last_outcome,
+        last_why=row.last_why,
         last_progress_at=moment_text(row.last_progress_at),
         session_id=row.session_id,
     )

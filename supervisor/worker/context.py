@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import anyio
 import structlog
@@ -23,26 +22,24 @@ from supervisor.governance.token_tracker import TokenBudgetTracker
 from supervisor.governance.worth import Saved, add_saved
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
-from supervisor.ledger.holds import Metering
+from supervisor.outcome import Outcome
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
 from supervisor.worker.effects import Effect, Effects, Probe
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.handed_over import HandedOver, Send
-from supervisor.worker.items import Items, Loops, Source, Unit
+from supervisor.worker.items import Items, Loops, Source, T, Unit
 from supervisor.worker.jobs import JobAccess, JobHand
 from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
-from supervisor.worker.own_spending import Spending, amounts_of
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.secrets import Secrets
+from supervisor.worker.spending import Spending, amounts_of, spending
 from supervisor.worker.state import DurableState
 
 if TYPE_CHECKING:
     from supervisor.hands.client import GuardedClient
-
-T = TypeVar("T")
 
 _CLOSE_S = 2.0
 
@@ -80,6 +77,7 @@ class Context:
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
         self.saved_by_now: Saved | None = None
+        self._said: tuple[Outcome, str] | None = None
         self._kernel = kernel
         self._plan = plan
         self._hand = hand
@@ -233,8 +231,7 @@ class Context:
         """Whether the daemon is draining: finish soon, it waits `grace_s` at most."""
         return self._kernel.is_stopping
 
-    @asynccontextmanager
-    async def spend(
+    def spend(
         self,
         *,
         usd_max: float,
@@ -242,7 +239,7 @@ class Context:
         tokens_max: int = 0,
         actions: int = 1,
         **caller: Unpack[CallerWords],
-    ) -> AsyncIterator[Spending]:
+    ) -> AbstractAsyncContextManager[Spending]:
         """Hold the worst case of any other paid call while the block makes it.
 
         `identity` and `conversation` as for `ctx.model.complete`.
@@ -254,15 +251,7 @@ class Context:
             Refusal: a gate said no, or the worst case does not fit.
         """
         worst = amounts_of(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
-        whose = parse_caller(caller, self.calls.caller)
-        granted = await self.calls.place(what=what, amounts=worst, caller=whose)
-        try:
-            yield Spending(granted.hold, self.calls)
-        except BaseException:
-            self.calls.forfeit(granted.hold, why="the block was left by an exception")
-            raise
-        self.calls.settle(granted.hold, worst, Metering())
-        await self.calls.flush()
+        return spending(self.calls, worst, what=what, whose=parse_caller(caller, self.calls.caller))
 
     async def propose(
         self, action: str, *, command_id: str | None = None, **details: Unpack[Details]
@@ -338,36 +327,33 @@ class Context:
     ) -> Items[T]:
         """Go through long work item by item: `async for item in ctx.each(items):`.
 
-        `items` are the same ones in the same order each time, one after the other from any
-        iterable or async iterable: only one is in memory. When the next one is asked for, the one
-        before is committed, with `ctx.state`, the jobs of `enqueue_with_tick`, and the loop's own
-        `.kept`. After a crash, or a failure of any kind, the next attempt of the job, or the
-        worker's next tick, goes on behind the last one that was committed; a tick that has ended
-        as ok or noop is followed by one that begins anew. The `label` of an item says which it is;
-        each loop of a tick has a `name` of its own.
+        `items` come from any iterable, the same ones in the same order each time. When the next one
+        is asked for, the one before is committed, with `ctx.state`, the loop's own `.kept`, and the
+        jobs of `enqueue_with_tick`. After a crash or a failure the job's next attempt, or the
+        worker's next tick, goes on behind the last one, which it knows by its `label`; after a tick
+        that ended as ok or noop the next one begins anew.
 
         Raises, in the loop:
-            InputRefused: the name is used, or what is kept is no JSON or too large.
-            ItemsChanged: the items can't be gone through again, and are not those from before.
+            InputRefused: the name was used in this tick, or what is kept is no JSON or too large.
+            ItemsChanged: they are not those from before, and can't be gone through again.
             Refusal: a gate said no, or the job or the tick was taken away.
         """
         return self._loops.open(items, total=total, label=label, name=name)
 
     @cached_property
     def _loops(self) -> Loops:
-        unit = Unit(
-            database=self._kernel.database,
-            worker=self.name,
-            tick=self.tick,
-            job=self.job,
-            session_id=self.session.id,
-            state=self.state,
-            jobs=self.jobs,
-            origin=self.calls.origin,
-            has_waiting_outputs=lambda: "outputs" in self.__dict__ and self.outputs.is_waiting,
-            log=self.log,
+        return Loops(
+            Unit(
+                database=self._kernel.database,
+                tick=self._records.tick,
+                hand=self._hand,
+                state=self.state,
+                jobs=self.jobs,
+                origin=self.calls.origin,
+                has_waiting_outputs=lambda: "outputs" in self.__dict__ and self.outputs.is_waiting,
+                log=self.log,
+            )
         )
-        return Loops(replace(unit, settle=self._hand.settle) if self._hand else unit)
 
     def progress(self, *, done: int, total: int | None = None, item: str = "") -> None:
         """Say how far the tick has come, for people to see; `each` does so by itself."""
@@ -383,6 +369,26 @@ class Context:
             InputRefused: that is no number of hours.
         """
         self.saved_by_now = add_saved(self.saved_by_now, hours, storable(what))
+
+    def failed(self, why: str) -> Outcome:
+        """Say why the tick fails: `return ctx.failed("the feed answers 404")`.
+
+        It is on record with the tick's end, and stands in the status, in the morning report and in
+        what a breaker or a dead job says.
+        """
+        return self._ended(Outcome.FAILED, why)
+
+    def unknown(self, why: str) -> Outcome:
+        """Say why nobody knows what the tick has done: `return ctx.unknown("no answer came")`."""
+        return self._ended(Outcome.UNKNOWN, why)
+
+    def _ended(self, outcome: Outcome, why: str) -> Outcome:
+        self._said = (outcome, str(why))  # an exception says it as well
+        return outcome
+
+    def why(self, outcome: Outcome) -> str:
+        """Return why the tick ends like that, if the worker has said so."""
+        return self._said[1] if self._said is not None and self._said[0] is outcome else ""
 
     def handoff(self, note: str) -> None:
         """Leave a note of at most 4,000 characters for the session after this one.

@@ -236,7 +236,7 @@ class Drain:
     def _job_end(self, job: CurrentJob, verdict: Verdict) -> JobEnd:
         why = (
             REDACTION.text(storable(verdict.why))[:_WHY_MAX]
-            or f"the worker returned {verdict.outcome}"
+            or f"the worker returned {verdict.outcome}, and did not say why"
         )
         match verdict.outcome:
             case Outcome.OK | Outcome.NOOP:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Iterable,
     Iterator,
@@ -21,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from supervisor.errors import InputRefused, ItemsChanged, Refusal, storable
 from supervisor.events.log import Origin
+from supervisor.hands.records import Tick
 from supervisor.jobs import progress
 from supervisor.jobs.progress import DoneItem, Loop, Progress
 from supervisor.redaction import REDACTION
@@ -31,7 +31,7 @@ from supervisor.worker.item_records import (
     begin_items_anew,
     commit_item,
 )
-from supervisor.worker.jobs import CurrentJob, JobAccess
+from supervisor.worker.jobs import JobAccess, JobHand
 from supervisor.worker.state import DurableState, Json
 from supervisor.worker.told_progress import SHOWN_AFTER_S, ToldProgress, write_for_people
 
@@ -48,38 +48,37 @@ _TURN_EVERY = 1_000
 _END = object()
 
 
-async def _nothing_to_settle() -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """The tick, or its job, whose items they are.
 
-    `has_waiting_outputs` says that something handed over waits for its end; `settle` writes the
-    ends of the jobs before it, so that its items come after them.
+    `has_waiting_outputs` says that something handed over waits for its end; `hand` is None where it
+    works for no job.
     """
 
     database: Database
-    worker: str
-    tick: int
-    job: CurrentJob | None
-    session_id: str
+    tick: Tick
+    hand: JobHand | None
     state: DurableState
     jobs: JobAccess
     origin: Callable[[], Origin]
     has_waiting_outputs: Callable[[], bool]
     log: FilteringBoundLogger
-    settle: Callable[[], Awaitable[None]] = _nothing_to_settle
+
+    @property
+    def session_id(self) -> str:
+        """Where its events stand."""
+        return self.tick.session_id
 
     def loop(self, name: str) -> Loop:
         """Return the loop of a name."""
+        tick, job = self.tick, self.hand.job if self.hand else None
         return Loop(
-            worker=self.worker,
-            tick=self.tick,
+            worker=tick.worker,
+            tick=tick.number,
             name=name,
-            job=self.job.id if self.job else "",
-            token=self.job.token if self.job else None,
+            job=job.id if job else "",
+            token=job.token if job else None,
         )
 
 
@@ -172,7 +171,9 @@ class Items(Generic[T]):
 
     async def _begin(self) -> None:
         unit = self._unit
-        await unit.settle()
+        if unit.hand is not None:
+            # What its items leave comes after the ends of the jobs before it.
+            await unit.hand.settle()
         origin = unit.origin()
         begun = _granted(
             await unit.database.write(begin_items, unit.session_id, origin, self._loop, self._total)

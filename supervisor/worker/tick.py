@@ -86,7 +86,7 @@ _PLAIN = Occasion()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How a worker's code came back: its outcome, and why, if that is none of its own."""
+    """How a worker's code came back: its outcome, and why, unless it went well."""
 
     outcome: Outcome
     code: str = ""
@@ -249,7 +249,7 @@ def _with_state(outcome: Outcome, ctx: Context) -> Verdict:
         state = ctx.state.encode()
         # Redacted here already: the next tick gets what is kept, not what was remembered of it.
         kept = None if state is None else REDACTION.text(state)
-        return Verdict(outcome=outcome, state=kept)
+        return Verdict(outcome=outcome, state=kept, why=ctx.why(outcome))
     except (TypeError, ValueError) as error:
         why = f"ctx.state can't be kept: {error}"
         return Verdict(outcome=Outcome.FAILED, code="state_not_kept", why=why, crash=error)
