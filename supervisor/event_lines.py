@@ -44,6 +44,7 @@ _LEVELS: dict[str, int] = {
     "worker_failed": logging.ERROR,
     "drill_failed": logging.ERROR,
     "session_stuck": logging.ERROR,
+    "session_aborted": logging.WARNING,
     "memory_exceeded": logging.ERROR,
     "risk_assessed": logging.DEBUG,
     "proposal_made": logging.DEBUG,

@@ -180,11 +180,12 @@ class SessionPaused(Event, frozen=True, kw_only=True):
 
 
 class SessionResumed(Event, frozen=True, kw_only=True):
-    """A paused session is active again."""
+    """A paused session is active again: its daemon has started, or a person has said so."""
 
     kind = "session_resumed"
     worker: str
     why: str
+    is_by_hand: bool = False
 
 
 class CheckpointCreated(Event, frozen=True, kw_only=True):

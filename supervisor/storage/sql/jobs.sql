@@ -68,8 +68,11 @@ UPDATE jobs SET
 WHERE id = :id AND token = :token AND state = 'running'
 
 -- name: count
-INSERT INTO job_counts (queue, state, jobs) VALUES (:queue, :state, :change)
-ON CONFLICT (queue, state) DO UPDATE SET jobs = job_counts.jobs + excluded.jobs
+SELECT queue, state, jobs FROM job_counts WHERE queue = :queue AND state = :state
+
+-- name: keep_count
+INSERT INTO job_counts (queue, state, jobs) VALUES (:queue, :state, :jobs)
+ON CONFLICT (queue, state) DO UPDATE SET jobs = excluded.jobs
 
 -- name: first_queued
 SELECT run_at AS at FROM jobs WHERE state = 'queued' AND queue = :queue LIMIT 1
