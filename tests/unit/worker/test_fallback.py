@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -18,97 +17,19 @@ from supervisor import (
     PriceUnknown,
     ProviderFailed,
 )
-from supervisor.governance.audit import audit
 from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.model_governor import ModelGovernor, ModelTier
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
-from supervisor.ledger.pricing import FreePrice, Price
-from supervisor.providers.scripted import Script, Scripted, Step
-from supervisor.worker.models import Models, Source
-from supervisor.worker.tick import TickEnd, run_tick
+from supervisor.providers.scripted import Step
 from tests.unit.worker.breaker_bench import pass_by
-from tests.unit.worker.conftest import CENT_PRICE, UTC_ZONE, Bench
+from tests.unit.worker.conftest import UTC_ZONE
+from tests.unit.worker.fleet import BUSY, FINE, Fleet, ask, fleet
+
+__all__ = ["fleet"]
 
 CENT = Step(input_tokens=0, output_tokens=10_000)
-FINE = Step(text="Fine.", input_tokens=0, output_tokens=5)
 DOWN = Step(does="server_error")
-BUSY = Step(does="rate_limited", retry_after_s=0.001)
-FALLBACK = ("local/m",)
-
-Work = Callable[[Context], Awaitable[object]]
-
-
-class Fleet:
-    """A paid model, a free one behind it, and one whose price nobody knows."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.scripted: dict[str, Scripted] = {}
-        self.attempts_max = 1
-        self.script()
-
-    def script(self, *paid: Step, local: Sequence[Step] = (FINE,)) -> None:
-        """Let the paid model meet these steps, the free one those."""
-        steps: dict[str, Sequence[Step]] = {"paid": paid or (FINE,), "local": local, "odd": (FINE,)}
-        prices: dict[str, Price | None] = {"paid": CENT_PRICE, "local": FreePrice(), "odd": None}
-        self.scripted = {
-            name: Scripted(name=name, script=Script(steps=tuple(met)))
-            for name, met in steps.items()
-        }
-        self.bench.kernel.models = Models(
-            {
-                name: Source(
-                    provider=provider,
-                    price_hint=None,
-                    price=prices[name],
-                    max_tokens=77 if name == "local" else 10_000,
-                    attempts_max=self.attempts_max,
-                    retry_delay_s=0.001,
-                    retry_delay_max_s=0.002,
-                    retry_after_max_s=0.05,
-                )
-                for name, provider in self.scripted.items()
-            }
-        )
-
-    async def tick(
-        self, work: Work, *fallback: str, model: str = "paid/m", name: str = "w"
-    ) -> TickEnd:
-        async def run(ctx: Context) -> None:
-            await work(ctx)
-
-        plan = await self.bench.plan(run, name=name)
-        plan = replace(plan, model=model, fallback=fallback or FALLBACK)
-        return await run_tick(self.bench.kernel, plan)
-
-    async def ends(self) -> list[tuple[str, str]]:
-        """Return every hold's model and how it ended, in the order of their ends."""
-        placed = {one["hold"]: one["model"] for one in await self.bench.events("hold_placed")}
-        ends = await self.bench.events("hold_settled", "hold_released", "hold_forfeited")
-        told = [(str(placed[one["hold"]]), str(one["kind"])) for one in ends]
-        return [(model, kind.removeprefix("hold_")) for model, kind in told]
-
-    async def falls(self) -> list[tuple[str, str, str]]:
-        found = await self.bench.events("model_fell_back")
-        return [(str(one["asked"]), str(one["model"]), str(one["code"])) for one in found]
-
-    async def refused(self) -> list[object]:
-        """Return the models of the calls that a gate refused."""
-        return [one["model"] for one in await self.bench.events("call_refused")]
-
-    async def assert_sound(self) -> None:
-        assert (await self.bench.store.read(audit)).findings == ()
-        assert (await self.bench.day()).held == 0
-
-
-@pytest.fixture
-def fleet(bench: Bench) -> Fleet:
-    return Fleet(bench)
-
-
-async def ask(ctx: Context) -> str:
-    return (await ctx.model.complete("hi")).model
 
 
 # --- what falls over
@@ -352,56 +273,3 @@ async def test_the_length_of_an_answer_is_the_models_own_unless_the_worker_says_
     placed = await fleet.bench.events("hold_placed")
     first, second = (one["tokens"] for one in placed if one["model"] == "local/m")
     assert int(str(first)) - int(str(second)) == 77 - 33
-
-
-# --- streams
-
-
-@pytest.mark.parametrize(
-    ("step", "end"),
-    [(BUSY, "released"), (Step(does="closed", text=""), "forfeited")],
-    ids=["429", "cut off before the first text"],
-)
-async def test_a_stream_falls_over_before_its_first_text(
-    fleet: Fleet, step: Step, end: str
-) -> None:
-    fleet.attempts_max = 2
-    fleet.script(step)
-    said: list[str] = []
-
-    async def work(ctx: Context) -> None:
-        async with ctx.model.stream("hi") as stream:
-            said.extend([piece async for piece in stream])
-        said.append(stream.reply.model)
-
-    assert (await fleet.tick(work)).outcome is Outcome.OK
-    assert said == ["Fine.", "local/m"]
-    assert await fleet.ends() == [("paid/m", end)] * 2 + [("local/m", "settled")]
-    await fleet.assert_sound()
-
-
-async def test_no_stream_falls_over_once_the_worker_has_seen_some_of_it(fleet: Fleet) -> None:
-    fleet.script(Step(does="closed", text="one\ntwo\n"))
-    said: list[str] = []
-
-    async def work(ctx: Context) -> None:
-        async with ctx.model.stream("hi") as stream:
-            async for piece in stream:
-                said.append(piece)  # noqa: PERF401 - the pieces before the break count
-
-    assert (await fleet.tick(work)).outcome is Outcome.FAILED
-    assert said == ["one\n", "two\n"]
-    assert fleet.scripted["local"].calls == 0
-    assert await fleet.ends() == [("paid/m", "forfeited")]
-
-
-async def test_a_stream_without_any_text_is_whole(fleet: Fleet) -> None:
-    fleet.script(Step(text="", input_tokens=0, output_tokens=1))
-
-    async def work(ctx: Context) -> None:
-        async with ctx.model.stream("hi") as stream:
-            assert [piece async for piece in stream] == []
-        assert stream.reply.text == ""
-
-    assert (await fleet.tick(work)).outcome is Outcome.OK
-    assert await fleet.ends() == [("paid/m", "settled")]
