@@ -19,6 +19,7 @@ _LEVELS: dict[str, int] = {
     "hold_released": logging.DEBUG,
     "hold_joined": logging.DEBUG,
     "model_routed": logging.DEBUG,
+    "model_fell_back": logging.WARNING,
     "account_opened": logging.DEBUG,
     "token_usage_recorded": logging.DEBUG,
     "checkpoint_created": logging.DEBUG,
