@@ -39,7 +39,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     payload: str
     attempts: int
     attempts_max: int
-    progress: str
 
     @property
     def runs_alone(self) -> bool:
