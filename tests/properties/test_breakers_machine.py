@@ -7,7 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from supervisor.errors import BreakerOpen, NotFound, Refusal
 from supervisor.ledger.holds import Hold
@@ -31,6 +37,9 @@ a_name = st.sampled_from((*NAMES, "system"))
 a_verdict: st.SearchStrategy[Verdict] = st.sampled_from(
     ["good", "failed", "failed", "turned down", "none"]
 )
+ALARMS = ("", "", "", "", "dear", "repeated")
+#: Few of each: what is opened and closed from outside leaves little to happen by itself.
+TRIPS_MAX = COMMANDS_MAX = RESTARTS_MAX = 3
 _VERDICTS: dict[Outcome, Verdict] = {
     Outcome.OK: "good",
     Outcome.NOOP: "good",
@@ -40,6 +49,7 @@ _VERDICTS: dict[Outcome, Verdict] = {
     Outcome.REFUSED: "none",
     Outcome.CANCELLED: "none",
 }
+an_outcome = st.sampled_from([*_VERDICTS, Outcome.FAILED, Outcome.FAILED, Outcome.FAILED])
 
 
 class BreakersMachine(RuleBasedStateMachine):
@@ -50,7 +60,7 @@ class BreakersMachine(RuleBasedStateMachine):
         self.model = BreakerModel()
         self.holds: dict[str, Hold] = {}
         self.seen: set[tuple[str, int]] = set()
-        self.commands = self.asked = 0
+        self.commands = self.asked = self.trips = self.restarts = 0
 
     def opened(self) -> Store:
         return Memory()
@@ -68,10 +78,13 @@ class BreakersMachine(RuleBasedStateMachine):
 
     # --- ticks and calls
 
-    @rule(worker=a_worker)
-    def begin_a_tick(self, worker: str) -> None:
-        if worker in self.world.running:
-            return
+    @precondition(lambda self: len(self.world.running) < len(WORKERS))
+    @rule(pick=st.integers(0, 2))
+    def begin_a_tick(self, pick: int) -> None:
+        idle = [name for name in WORKERS if name not in self.world.running]
+        self._begin(idle[pick % len(idle)])
+
+    def _begin(self, worker: str) -> None:
         refusing = [one.name for one in self.model.refusing(worker, self.now_s)]
         is_noisy = self.model.is_noisy(worker)
         begun = self.world.begin(worker)
@@ -87,10 +100,21 @@ class BreakersMachine(RuleBasedStateMachine):
         if is_noisy:
             self.seen.add(tick)
 
-    @rule(worker=a_worker, provider=a_provider, pick=st.integers(0, 4), is_cheapest=st.booleans())
-    def call(self, worker: str, provider: str, pick: int, is_cheapest: bool) -> None:
-        if worker not in self.world.running:
-            return
+    @precondition(lambda self: self.world.running)
+    @rule(
+        who=st.integers(0, 2),
+        provider=a_provider,
+        pick=st.integers(0, 4),
+        is_cheapest=st.booleans(),
+    )
+    def call(self, who: int, provider: str, pick: int, is_cheapest: bool) -> None:
+        self._call(self._one_that_runs(who), provider, pick, is_cheapest=is_cheapest)
+
+    def _one_that_runs(self, who: int) -> str:
+        running = sorted(self.world.running)
+        return running[who % len(running)]
+
+    def _call(self, worker: str, provider: str, pick: int, *, is_cheapest: bool) -> None:
         tick = (worker, self.world.running[worker].tick)
         mine = [call.hold for call in self.model.calls.values() if call.tick == tick]
         self.asked += 1
@@ -125,18 +149,16 @@ class BreakersMachine(RuleBasedStateMachine):
         assert not isinstance(placed, Refusal) or isinstance(placed, BreakerOpen), placed
         assert refusing
 
-    @rule(
-        pick=st.integers(0, 5),
-        verdict=a_verdict,
-        is_dear=st.integers(0, 7).map(lambda number: number == 0),
-        repeats=st.integers(0, REPEATS_MAX),
-    )
-    def end_a_call(self, pick: int, verdict: Verdict, is_dear: bool, repeats: int) -> None:
-        if not self.model.calls:
-            return
+    @precondition(lambda self: self.model.calls)
+    @rule(pick=st.integers(0, 5), verdict=a_verdict, alarm=st.sampled_from(ALARMS))
+    def end_a_call(self, pick: int, verdict: Verdict, alarm: str) -> None:
         call = list(self.model.calls.values())[pick % len(self.model.calls)]
+        self._end(call, verdict, alarm=alarm)
+
+    def _end(self, call: ModelCall, verdict: Verdict, *, alarm: str = "") -> None:
         is_good = verdict == "good"
-        is_dear, repeats = is_dear and is_good, repeats if is_good else 0
+        is_dear = alarm == "dear" and is_good
+        repeats = REPEATS_MAX if alarm == "repeated" and is_good else 1
         before = self._failures()
         is_certain = is_good and call.hold in self.world.watched
         self.world.end(self.holds[call.hold], verdict, is_dear=is_dear, repeats=repeats)
@@ -145,14 +167,41 @@ class BreakersMachine(RuleBasedStateMachine):
         if is_good and not is_certain:
             self._accept_what_began_before_the_failures(before)
 
+    @precondition(lambda self: self.world.running)
+    @rule(who=st.integers(0, 2), outcome=an_outcome, is_crash=st.booleans())
+    def finish(self, who: int, outcome: Outcome, is_crash: bool) -> None:
+        self._finish(self._one_that_runs(who), outcome, is_crash=is_crash)
+
     @rule(
         worker=a_worker,
-        outcome=st.sampled_from([*_VERDICTS, Outcome.FAILED, Outcome.FAILED, Outcome.FAILED]),
-        is_crash=st.integers(0, 4).map(lambda number: number == 0),
+        provider=a_provider,
+        verdict=a_verdict,
+        outcome=an_outcome,
+        is_crash=st.booleans(),
+        calls=st.integers(0, 2),
     )
-    def finish(self, worker: str, outcome: Outcome, is_crash: bool) -> None:
+    def tick(
+        self,
+        worker: str,
+        provider: str,
+        verdict: Verdict,
+        outcome: Outcome,
+        is_crash: bool,
+        calls: int,
+    ) -> None:
+        """Run a tick from its beginning to its end, with some calls that end alike."""
+        if worker not in self.world.running:
+            self._begin(worker)
         if worker not in self.world.running:
             return
+        for _ in range(calls):
+            before = set(self.model.calls)
+            self._call(worker, provider, 9, is_cheapest=False)
+            for hold in self.model.calls.keys() - before:
+                self._end(self.model.calls[hold], verdict)
+        self._finish(worker, outcome, is_crash=is_crash)
+
+    def _finish(self, worker: str, outcome: Outcome, *, is_crash: bool) -> None:
         tick = (worker, self.world.running[worker].tick)
         is_crash = is_crash and outcome is Outcome.FAILED
         before, is_certain = self._failures(), tick in self.seen
@@ -174,13 +223,16 @@ class BreakersMachine(RuleBasedStateMachine):
 
     # --- the watch of spending, people, lives, time
 
+    @precondition(lambda self: self.trips < TRIPS_MAX)
     @rule(name=a_name)
     def spend_too_fast(self, name: str) -> None:
+        self.trips += 1
         mine = self.model.find(name)
         assert self.world.trip(name) == (mine.state == "closed")
         if mine.state == "closed":
             mine.open(self.now_s)
 
+    @precondition(lambda self: self.commands < COMMANDS_MAX)
     @rule(name=a_name)
     def close_by_hand(self, name: str) -> None:
         self.commands += 1
@@ -191,15 +243,18 @@ class BreakersMachine(RuleBasedStateMachine):
         before = self.model.find(name)
         done = self.world.close_by_hand(name, f"c{self.commands}")
         assert done.changed == (before.state != "closed")
-        if before.state != "closed" or before.failures:
+        if before.state != "closed":
             self.model.breakers[name] = ModelBreaker(name, changed_s=self.now_s)
+        before.failures = 0
 
+    @precondition(lambda self: self.restarts < RESTARTS_MAX)
     @rule(is_clean=st.booleans())
     def restart(self, is_clean: bool) -> None:
+        self.restarts += 1
         spans = self.world.spans
         if is_clean:
             for worker in list(self.world.running):
-                self.finish(worker, Outcome.CANCELLED, is_crash=False)
+                self._finish(worker, Outcome.CANCELLED, is_crash=False)
             self.world.stop()
         self.world.start(spans)
         self.world.watched.clear()
@@ -209,11 +264,15 @@ class BreakersMachine(RuleBasedStateMachine):
     def move_clock(self, seconds: int) -> None:
         self.world.clock.at += timedelta(seconds=seconds)
 
-    @rule(name=a_name, seconds=st.sampled_from([-1, 0, 1]))
-    def move_clock_to_the_cooldowns_end(self, name: str, seconds: int) -> None:
-        mine = self.model.find(name)
-        if mine.state == "open":
-            self.world.clock.at = datetime.fromtimestamp(mine.retry_s + seconds, UTC)
+    @precondition(lambda self: self._open_ones())
+    @rule(pick=st.integers(0, 5), seconds=st.sampled_from([-1, 0, 1]))
+    def move_clock_to_a_cooldowns_end(self, pick: int, seconds: int) -> None:
+        found = self._open_ones()
+        due_s = found[pick % len(found)].retry_s + seconds
+        self.world.clock.at = datetime.fromtimestamp(due_s, UTC)
+
+    def _open_ones(self) -> list[ModelBreaker]:
+        return [one for one in self.model.breakers.values() if one.state == "open"]
 
     # --- what must hold at any time
 
