@@ -19,6 +19,7 @@ from tests.properties.stores import Driven, Store
 from tests.properties.test_breakers_machine import BreakersMachine
 from tests.properties.test_commands_machine import CommandsMachine
 from tests.properties.test_events_machine import EventsMachine
+from tests.properties.test_jobs_machine import JobsMachine
 from tests.properties.test_kill_switch_machine import KillSwitchMachine
 from tests.properties.test_ledger_machine import LedgerMachine
 from tests.properties.test_sessions_machine import SessionsMachine
@@ -57,6 +58,7 @@ def opened(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> Opened
         BreakersMachine,
         CommandsMachine,
         EventsMachine,
+        JobsMachine,
         KillSwitchMachine,
         LedgerMachine,
         SessionsMachine,
