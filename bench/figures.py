@@ -39,16 +39,22 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One measured value; `goal` is None for those that only explain another."""
+    """One measured value; `goal` is None for those that only explain another.
+
+    `missing` says why there is no value.
+    """
 
     what: str
     value: float
     unit: str
     samples: int
     goal: Goal | None = None
+    missing: str = ""
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """Return the figure as a row: what, value, target, aim, verdict."""
+        if self.missing:
+            return self.what, self.missing, "", "", ""
         value = f"{short(self.value)} {self.unit}".strip()
         if self.goal is None:
             return self.what, value, "", "", ""

@@ -12,6 +12,7 @@ PARTS = (
     "resume",
     "throughput",
     "calls",
+    "jobs",
     "filled",
     "audit",
     "simulate",
@@ -20,4 +21,4 @@ PARTS = (
 )
 
 #: Those whose figures depend on the database; the others are measured on SQLite.
-ON_BOTH = frozenset({"resume", "throughput", "calls", "filled"})
+ON_BOTH = frozenset({"resume", "throughput", "calls", "jobs", "filled"})

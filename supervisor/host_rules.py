@@ -18,9 +18,10 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PORT_MAX = 65_535
 _HOST_MAX = 253
 #: Addresses of IPv6 that stand for one of IPv4 in their last 32 bits: mapped (RFC 4291),
-#: compatible (the same), and through a NAT64 (RFC 6052 and 8215).
+#: compatible (the same), translated (RFC 2765), and through a NAT64 (RFC 6052 and 8215).
 _WITH_IPV4_LAST = tuple(
-    ipaddress.IPv6Network(net) for net in ("::ffff:0:0/96", "::/96", "64:ff9b::/96")
+    ipaddress.IPv6Network(net)
+    for net in ("::ffff:0:0/96", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96")
 )
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 

@@ -60,7 +60,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 async def run(ctx: Context) -> Outcome | None:
     """Digest what is new in the feeds: ok if a report was written, else noop.
 
-    A feed that can't be read is logged and makes the tick `failed`, after the others are done.
+    A feed that can't be read makes the tick `failed`, after the others are done.
 
     Raises:
         ConfigError: an option is unknown or can't be used.
@@ -70,7 +70,7 @@ async def run(ctx: Context) -> Outcome | None:
     options = convert_options(ctx.name, ctx.options, Options)
     journal = Journal(ctx, "feeds", Memory, FeedNotRead)
     has_reported = journal.finish()
-    readings, has_failed = await _read_all(ctx, options, journal.memory)
+    readings, failures = await _read_all(ctx, options, journal.memory)
     feeds = {**journal.memory.feeds, **{url: one.memory for url, one in readings.items()}}
     kept = {url: feeds[url] for url in options.feeds if url in feeds}
     if any(one.items for one in readings.values()):
@@ -79,16 +79,16 @@ async def run(ctx: Context) -> Outcome | None:
         has_reported = True
     else:
         journal.keep(Memory(number=journal.memory.number, feeds=kept))
-    if has_failed:
-        return Outcome.FAILED
+    if failures:
+        return ctx.failed("; ".join(failures))
     return Outcome.OK if has_reported else Outcome.NOOP
 
 
 async def _read_all(
     ctx: Context, options: Options, memory: Memory
-) -> tuple[dict[str, Reading], bool]:
+) -> tuple[dict[str, Reading], list[str]]:
     readings: dict[str, Reading] = {}
-    has_failed = False
+    failures: list[str] = []
     for done, url in enumerate(options.feeds):
         if ctx.stopping:
             break
@@ -96,9 +96,9 @@ async def _read_all(
         try:
             readings[url] = await read_feed(ctx, url, memory.feeds.get(url, FeedMemory()))
         except FeedNotRead as error:
-            has_failed = True
+            failures.append(str(error))
             ctx.log.error("feed not read", feed=url, code=error.code, error=str(error))
-    return readings, has_failed
+    return readings, failures
 
 
 async def _report(

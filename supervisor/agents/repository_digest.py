@@ -62,7 +62,7 @@ class _Tick:
         self._ctx = ctx
         self._options = options
         self._has_reported = False
-        self._has_failed = False
+        self._failures: list[str] = []
         self._model_failure: ProviderFailed | None = None
 
     async def find(self) -> list[Checkout]:
@@ -89,12 +89,12 @@ class _Tick:
     def outcome(self) -> Outcome:
         if self._model_failure is not None:
             raise self._model_failure
-        if self._has_failed:
-            return Outcome.FAILED
+        if self._failures:
+            return self._ctx.failed("; ".join(self._failures))
         return Outcome.OK if self._has_reported else Outcome.NOOP
 
     def _fail(self, repository: str, error: RepositoryNotDigested) -> None:
-        self._has_failed = True
+        self._failures.append(str(error))
         self._ctx.log.error(
             "repository not digested", repository=repository, code=error.code, error=str(error)
         )

@@ -11,14 +11,14 @@ from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
 from supervisor.config import Loaded
 from supervisor.errors import NotFound, UsageError
-from supervisor.events.log import Origin
-from supervisor.governance.commands import once
-from supervisor.governance.rotation import resume_session
-from supervisor.governance.session import SessionWithTotals
+from supervisor.governance import session_commands
+from supervisor.governance.session import AbortReason, SessionWithTotals
+from supervisor.governance.session_commands import AbortCommand, ResumeCommand
 from supervisor.governance.status import moment_text, summary_of_session
 from supervisor.storage.database import Transaction
 
-_ACTIONS = ("list", "show", "resume")
+_ACTIONS = ("list", "show", "resume", "abort")
+_REASONS = tuple(reason.value for reason in AbortReason)
 _ROWS = 50
 _RESUMED_WHY = "resumed on the command line"
 
@@ -31,28 +31,15 @@ class SessionsOptions(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None
     limit: int
     why: str | None
+    reason: str | None
     actor: str | None
     command_id: str | None
 
 
-class ResumeCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """Resume a paused session; the same command twice is one."""
-
-    session_id: str
-    why: str
-
-
-class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a resume did."""
-
-    session_id: str
-    status: str
-
-
 def add_options(parser: Parser) -> None:
     """Tell the parser the command's options."""
-    parser.add_argument("action", nargs="?", default="list", metavar="list|show|resume")
-    parser.add_argument("id", nargs="?", metavar="ID", help="of show and resume")
+    parser.add_argument("action", nargs="?", default="list", metavar="list|show|resume|abort")
+    parser.add_argument("id", nargs="?", metavar="ID", help="of show, resume and abort")
     parser.add_argument("--worker", metavar="NAME", help="list: of one worker")
     parser.add_argument(
         "--limit",
@@ -61,20 +48,27 @@ def add_options(parser: Parser) -> None:
         metavar="N",
         help=f"list: the newest N; {_ROWS} if left out",
     )
-    parser.add_argument("--why", metavar="TEXT", help="resume: stands in the record")
-    parser.add_argument("--actor", metavar="NAME", help="resume: who does it; else the user")
+    parser.add_argument("--why", metavar="TEXT", help="stands in the record; abort needs it")
     parser.add_argument(
-        "--command-id", metavar="ID", help="resume: repeating it repeats the answer, not the act"
+        "--reason", metavar="REASON", help=f"abort: {', '.join(_REASONS)}; the first if left out"
+    )
+    parser.add_argument("--actor", metavar="NAME", help="who does it; else the user")
+    parser.add_argument(
+        "--command-id", metavar="ID", help="repeating it repeats the answer, not the act"
+    )
+    parser.epilog = (
+        "`abort` ends a session for good, before its window is over: its worker has none until\n"
+        "the next window begins. To hold a worker until you release it, use `kill`."
     )
 
 
 def run(invocation: Invocation) -> int:
-    """List, show or resume sessions.
+    """List, show, resume or abort sessions.
 
     Raises:
         UsageError: the words do not fit together.
         NotFound: the session does not exist.
-        IllegalMove: it is not paused.
+        IllegalMove: it is not paused, or it is over, or its tick is running.
     """
     options = invocation.options(SessionsOptions)
     _check(options)
@@ -83,6 +77,8 @@ def run(invocation: Invocation) -> int:
             return _show(invocation, options.id or "")
         case "resume":
             return _resume(invocation, options)
+        case "abort":
+            return _abort(invocation, options)
         case _:
             return _list(invocation, options)
 
@@ -180,7 +176,7 @@ def _resume(invocation: Invocation, options: SessionsOptions) -> int:
     order = ResumeCommand(session_id=options.id or "", why=options.why or _RESUMED_WHY)
     _check_exists(loaded, order.session_id)
     origin = origin_of(options)
-    resumed = write_store(loaded, _resume_once, order, origin)
+    resumed = write_store(loaded, session_commands.resume, order, origin)
     if invocation.is_json:
         print_json(resumed)
     else:
@@ -188,14 +184,28 @@ def _resume(invocation: Invocation, options: SessionsOptions) -> int:
     return 0
 
 
+def _abort(invocation: Invocation, options: SessionsOptions) -> int:
+    loaded = invocation.load()
+    reason = _reason(options.reason or AbortReason.OPERATOR_REQUEST)
+    order = AbortCommand(session_id=options.id or "", why=options.why or "", reason=reason)
+    _check_exists(loaded, order.session_id)
+    origin = origin_of(options)
+    aborted = write_store(loaded, session_commands.abort, order, origin)
+    if invocation.is_json:
+        print_json(aborted)
+    else:
+        print(f"session {aborted.session_id}: {aborted.status}")
+        print(f"  its worker gets its next one at {aborted.next_at}")
+    return 0
+
+
+def _reason(text: str) -> AbortReason:
+    if text not in _REASONS:
+        fix = did_you_mean(text, _REASONS) or f"there is: {', '.join(_REASONS)}"
+        raise UsageError(subject=f"--reason {text}", what="is not known", fix=fix)
+    return AbortReason(text)
+
+
 def _check_exists(loaded: Loaded, session_id: str) -> None:
     # Before the write, which would make a store where there is none.
     read_store(loaded, _found, session_id)
-
-
-def _resume_once(tx: Transaction, order: ResumeCommand, origin: Origin) -> Resumed:
-    def perform() -> Resumed:
-        session = resume_session(tx, _found(tx, order.session_id), origin, why=order.why)
-        return Resumed(session_id=session.id, status=session.status)
-
-    return once(tx, "resume", order, origin, result=Resumed, perform=perform)

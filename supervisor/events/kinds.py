@@ -104,7 +104,7 @@ class CycleSkipped(Event, frozen=True, kw_only=True):
 
 
 class CycleCompleted(Event, frozen=True, kw_only=True):
-    """A tick ended with `outcome`; `code` is set where a refusal or an error ended it."""
+    """A tick ended with `outcome`; `code` is a refusal's or error's, `why` also a worker's own."""
 
     kind = "cycle_completed"
     worker: str
@@ -180,11 +180,12 @@ class SessionPaused(Event, frozen=True, kw_only=True):
 
 
 class SessionResumed(Event, frozen=True, kw_only=True):
-    """A paused session is active again."""
+    """A paused session is active again: its daemon has started, or a person has said so."""
 
     kind = "session_resumed"
     worker: str
     why: str
+    is_by_hand: bool = False
 
 
 class CheckpointCreated(Event, frozen=True, kw_only=True):

@@ -103,3 +103,12 @@ class WindowsRetired(Event, frozen=True, kw_only=True):
     sums_sha256: str
     sessions: int
     events: int
+
+
+class SessionAborted(Event, frozen=True, kw_only=True):
+    """A person has ended a session before its window was over; the last event, as it is sealed."""
+
+    kind = "session_aborted"
+    worker: str
+    reason: str
+    why: str

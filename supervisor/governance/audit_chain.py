@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.counters import Counters, Summary
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow, chain_row
@@ -64,6 +64,8 @@ class _Chain:
                 self._turn(SessionStatus.ACTIVE)
             case kinds.SessionClosed():
                 self._turn(SessionStatus.COMPLETED)
+            case upkeep_kinds.SessionAborted():
+                self._turn(SessionStatus.ABORTED)
             case _:
                 return
 

@@ -36,6 +36,7 @@ _OPERATIONS: Mapping[type[Event], str] = {
     incident_kinds.IncidentOpened: "incident_open",
     incident_kinds.IncidentNoted: "incident_note",
     incident_kinds.IncidentClosed: "incident_close",
+    upkeep_kinds.SessionAborted: "abort",
     upkeep_kinds.StoreRestored: "restore",
     upkeep_kinds.LedgerClockReset: "reset_clock",
     upkeep_kinds.DrillPassed: "drill",
@@ -93,6 +94,8 @@ class StateAudit:
         kinds.BreakerClosed,
         kinds.RollbackCompleted,
         kinds.HoldReconciled,
+        kinds.SessionResumed,
+        upkeep_kinds.SessionAborted,
         alert_kinds.AlertAcknowledged,
         incident_kinds.IncidentOpened,
         incident_kinds.IncidentNoted,
@@ -280,6 +283,8 @@ def _operation_of(event: Event) -> str | None:
             return None if event.token else "job_cancel"
         case kinds.BreakerClosed():
             return "close_breaker" if event.is_by_hand else None
+        case kinds.SessionResumed():
+            return "resume" if event.is_by_hand else None
         case _:
             return _OPERATIONS.get(type(event))
 

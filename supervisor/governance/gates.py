@@ -8,12 +8,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from supervisor.clock import from_us
+from supervisor.clock import from_us, iso
 from supervisor.errors import Refusal, SessionNotActive
 from supervisor.governance.breaker import Asker, Breaker, admits, watched_breakers
 from supervisor.governance.kill_switch import Latch, applying, engaged
 from supervisor.governance.model_governor import ModelAccess
-from supervisor.governance.rotation import open_session_of
+from supervisor.governance.rotation import latest_session_of, open_session_of
 from supervisor.governance.session import Session, SessionStatus
 from supervisor.identity import Identity
 from supervisor.ledger.accounts import Budgets, Call, Unit
@@ -28,7 +28,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     `ledger_now` is the moment by which periods count. `spent` are those accounts that the worker's
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
     that no account of money can stop it. `breakers` are those of the asker that are not closed, or
-    that count failures. `access` is what the governor says of its model, None where nothing is
+    that count failures. `last` is the worker's latest session where it has none that is open.
+    `access` is what the governor says of its model, None where nothing is
     governed.
     """
 
@@ -36,6 +37,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     ledger_now: datetime
     worker: str
     session: Session | None
+    last: Session | None = None
     latches: Sequence[Latch] = ()
     spent: Sequence[Balance] = ()
     is_free: bool = False
@@ -53,8 +55,13 @@ Gate: TypeAlias = Callable[[Situation], Refusal | None]
 
 
 def kill_switch(situation: Situation) -> Refusal | None:
-    """Refuse what a latched kill reaches."""
-    session_id = situation.session.id if situation.session else None
+    """Refuse what a latched kill reaches.
+
+    An abort ends the session and not its kill: that holds the worker until it is released.
+    """
+    session = situation.session or situation.last
+    is_its_own = session is not None and session.status is not SessionStatus.COMPLETED
+    session_id = session.id if session is not None and is_its_own else None
     return applying(situation.latches, worker=situation.worker, session_id=session_id)
 
 
@@ -62,15 +69,28 @@ def acp_session(situation: Situation) -> Refusal | None:
     """Refuse what has no active session."""
     session = situation.session
     if session is None:
-        return SessionNotActive(
-            session_id=f"of {situation.worker}",
-            status="over",
-            why="the clock went back into a window that was closed",
-            fix="set the clock right, or wait until that window ends by it",
-        )
+        return _no_session(situation)
     if session.status is SessionStatus.ACTIVE:
         return None
     return SessionNotActive(session_id=session.id, status=session.status, why=session.why)
+
+
+def _no_session(situation: Situation) -> SessionNotActive:
+    last = situation.last
+    if last is not None and last.status is SessionStatus.ABORTED:
+        return SessionNotActive(
+            session_id=last.id,
+            status=last.status,
+            why=last.why,
+            fix=f"worker {last.worker} gets its next one when this window ends,"
+            f" at {iso(from_us(last.window_end))}",
+        )
+    return SessionNotActive(
+        session_id=f"of {situation.worker}",
+        status="over",
+        why="the clock went back into a window that was closed",
+        fix="set the clock right, or wait until that window ends by it",
+    )
 
 
 def spend_cap(situation: Situation) -> Refusal | None:
@@ -122,11 +142,13 @@ def look(tx: Transaction, asker: Asker, *, now: datetime) -> Situation:
         "governance.alarms", _Alarms, breaker=breaker, provider=provider, system=system
     )
     assert alarms is not None, "a count always has a row"
+    session = open_session_of(tx, worker)
     return Situation(
         now=now,
         ledger_now=max(now, from_us(alarms.ledger_at)),
         worker=worker,
-        session=open_session_of(tx, worker),
+        session=session,
+        last=None if session else latest_session_of(tx, worker),
         latches=engaged(tx) if alarms.latches else (),
         asker=asker,
         breakers=watched_breakers(tx, asker) if alarms.breakers else (),

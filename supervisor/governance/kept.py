@@ -36,7 +36,7 @@ class _Moment(msgspec.Struct, frozen=True):
 
 
 class PausedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that waits for a person."""
+    """A session that waits for a person, or that one has aborted."""
 
     id: str
     worker: str

@@ -8,10 +8,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import from_us, iso, to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.counters import Summary
 from supervisor.events.log import Journal, Origin, head_of
-from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus, check_move
+from supervisor.governance.session import (
+    DAEMON_STOPPED,
+    AbortReason,
+    Session,
+    SessionStatus,
+    check_move,
+)
 from supervisor.storage.database import Transaction
 from supervisor.windows import DAY_S, window_at
 
@@ -41,6 +47,11 @@ def find_session(tx: Transaction, session_id: str) -> Session | None:
 def open_session_of(tx: Transaction, worker: str) -> Session | None:
     """Return the worker's one session that is not over, if it has one."""
     return tx.recall("sessions.open_of_worker", Session, worker=worker)
+
+
+def latest_session_of(tx: Transaction, worker: str) -> Session | None:
+    """Return the worker's session with the latest window, if it ever had one."""
+    return tx.row("sessions.latest_of_worker", Session, worker=worker)
 
 
 def is_due(session: Session, now: datetime) -> bool:
@@ -133,11 +144,31 @@ def close_session(tx: Transaction, session: Session, origin: Origin) -> None:
     journal = Journal(tx, session.id, _command(origin, f"close:{session.id}"))
     journal.add(kinds.SessionClosed(worker=session.worker))
     journal.flush()
+    _seal(tx, session, SessionStatus.COMPLETED, origin, why="window ended")
+
+
+def abort_session(
+    tx: Transaction, session: Session, origin: Origin, *, reason: AbortReason, why: str
+) -> None:
+    """End a session before its window is over, sealed with its summary.
+
+    Raises:
+        IllegalMove: it is over already.
+    """
+    check_move(session, SessionStatus.ABORTED)
+    with Journal(tx, session.id, origin) as journal:
+        journal.add(upkeep_kinds.SessionAborted(worker=session.worker, reason=reason, why=why))
+    _seal(tx, session, SessionStatus.ABORTED, origin, why=why)
+
+
+def _seal(
+    tx: Transaction, session: Session, status: SessionStatus, origin: Origin, *, why: str
+) -> None:
     tx.run(
         "sessions.seal",
         id=session.id,
-        status=SessionStatus.COMPLETED,
-        why="window ended",
+        status=status,
+        why=why,
         now=to_us(origin.at),
         summary=msgspec.json.encode(summarize(tx, session.id)).decode(),
     )
@@ -166,8 +197,10 @@ def pause_session(tx: Transaction, session: Session, origin: Origin, *, why: str
         journal.add(kinds.SessionPaused(worker=session.worker, why=why))
 
 
-def resume_session(tx: Transaction, session: Session, origin: Origin, *, why: str) -> Session:
-    """Make a paused session active again.
+def resume_session(
+    tx: Transaction, session: Session, origin: Origin, *, why: str, is_by_hand: bool = False
+) -> Session:
+    """Make a paused session active again; `is_by_hand` says that a person's command does it.
 
     Raises:
         IllegalMove: it is not paused.
@@ -175,7 +208,7 @@ def resume_session(tx: Transaction, session: Session, origin: Origin, *, why: st
     check_move(session, SessionStatus.ACTIVE)
     tx.run("sessions.move", id=session.id, status=SessionStatus.ACTIVE, why="")
     with Journal(tx, session.id, origin) as journal:
-        journal.add(kinds.SessionResumed(worker=session.worker, why=why))
+        journal.add(kinds.SessionResumed(worker=session.worker, why=why, is_by_hand=is_by_hand))
     resumed = find_session(tx, session.id)
     assert resumed is not None, f"session {session.id} is gone"
     return resumed

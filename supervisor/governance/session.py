@@ -19,6 +19,17 @@ class SessionStatus(StrEnum):
     ABORTED = "aborted"
 
 
+class AbortReason(StrEnum):
+    """What a person ended a session for, before its window was over."""
+
+    OPERATOR_REQUEST = "operator_request"
+    KILL_SWITCH = "kill_switch"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    AGENT_TIMEOUT = "agent_timeout"
+    SYSTEM_ERROR = "system_error"
+    POLICY_VIOLATION = "policy_violation"
+
+
 #: The same moves as the trigger `sessions_legal_moves` allows in the database.
 MOVES: dict[SessionStatus, frozenset[SessionStatus]] = {
     SessionStatus.CREATED: frozenset({SessionStatus.ACTIVE, SessionStatus.ABORTED}),

@@ -14,6 +14,7 @@ from supervisor.governance.breaker import Breaker, BreakerState, all_breakers
 from supervisor.governance.kill_switch import engaged
 from supervisor.governance.session import Session, SessionWithTotals
 from supervisor.governance.spending import AccountStatus, read_accounts
+from supervisor.governance.work_progress import ProgressStatus, read_progress
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.limits import ledger_now
 from supervisor.lock import Holder
@@ -55,7 +56,10 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker of the config, or one that the store remembers."""
+    """A worker of the config, or one that the store remembers.
+
+    `why` is why it lives as it does, `last_why` why its last tick ended as it did.
+    """
 
     name: str
     is_configured: bool
@@ -63,6 +67,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     last_tick: int = 0
     last_outcome: str = ""
+    last_why: str = ""
     last_progress_at: str | None = None
     session_id: str | None = None
 
@@ -142,6 +147,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     kills: tuple[KillStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
     approvals: ApprovalsStatus = ApprovalsStatus()
+    progress: tuple[ProgressStatus, ...] = ()
     clock: ClockStatus = ClockStatus()
     troubles: tuple[str, ...] = ()
 
@@ -168,6 +174,7 @@ class _WorkerRow(msgspec.Struct, frozen=True):
     last_tick: int
     last_outcome: str
     last_progress_at: int | None
+    last_why: str
 
 
 def read_status(
@@ -197,6 +204,7 @@ def read_status(
         ),
         breakers=tuple(breaker_status(breaker) for breaker in all_breakers(tx)),
         approvals=_approvals(read_backlog(tx), now),
+        progress=read_progress(tx, now),
         clock=_clock(tx, sessions, now),
         troubles=around.troubles,
     )
@@ -300,6 +308,7 @@ def _worker(
         why=row.why,
         last_tick=row.last_tick,
         last_outcome=row.last_outcome,
+        last_why=row.last_why,
         last_progress_at=moment_text(row.last_progress_at),
         session_id=row.session_id,
     )

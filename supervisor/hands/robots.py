@@ -15,6 +15,8 @@ from supervisor.hands.sending import Sender
 _REDIRECTS_MAX = 5
 _STALE_S = 86_400.0
 _BYTES_MAX = 512_000
+#: The longest that a host is left alone because it wants it: it is asked again each day.
+_DELAY_MAX_S = _STALE_S
 #: A site that could not say is asked again soon.
 _RETRY_S = 300.0
 _MULTIPLE, _BAD, _FAULT = 300, 400, 500
@@ -46,7 +48,7 @@ class RobotsRules:
             raise self._refused(target, f"its robots.txt could not be read: {robots.why}")
         if not robots.rules.can_fetch(url, agent):
             raise self._refused(target, f"the site's robots.txt forbids it to {agent}")
-        return float(robots.rules.crawl_delay(agent) or 0.0)
+        return min(float(robots.rules.crawl_delay(agent) or 0.0), _DELAY_MAX_S)
 
     def _refused(self, target: Target, what: str) -> RequestRefused:
         return RequestRefused(

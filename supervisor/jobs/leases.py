@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -52,7 +53,16 @@ class LeaseWatch:
         for held in claims:
             beats, since_s = seen.get(held.token, (held.beats, now_s))
             self._seen[held.token] = (held.beats, since_s if beats == held.beats else now_s)
-        return [one for one in claims if now_s - self._seen[one.token][1] >= one.lease_us / 1e6]
+        return [one for one in claims if self._left_s(one, now_s) <= 0]
+
+    def next_end_s(self, claims: Sequence[Held], now_s: float) -> float:
+        """Return the seconds until the first lease is over of those that are not; else infinity."""
+        left_s = (self._left_s(one, now_s) for one in claims)
+        return min((left for left in left_s if left > 0), default=math.inf)
+
+    def _left_s(self, held: Held, now_s: float) -> float:
+        _, since_s = self._seen[held.token]
+        return since_s + held.lease_us / 1e6 - now_s
 
 
 class Holder(Protocol):

@@ -12,6 +12,7 @@ from supervisor.events import job_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.jobs.job import Enqueued, Job, JobRequest, JobState
 from supervisor.storage.database import Transaction
+from supervisor.storage.memory import Keep, Later
 
 _PROMOTED_MAX = 1_000
 
@@ -36,7 +37,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     payload: str
     attempts: int
     attempts_max: int
-    progress: str
 
     @property
     def runs_alone(self) -> bool:
@@ -58,6 +58,21 @@ class _Token(msgspec.Struct, frozen=True):
 
 class _Moment(msgspec.Struct, frozen=True):
     at: int
+
+
+class _Count(msgspec.Struct):
+    """How many jobs of a queue are in a state; changed in place."""
+
+    queue: str
+    state: JobState
+    jobs: int
+
+
+_COUNTS: Keep[tuple[str, JobState], _Count] = Keep(
+    "job_counts",
+    Later("jobs.keep_count", "queue", "state", "jobs"),
+    lambda counted: (counted.queue, counted.state, counted.jobs),
+)
 
 
 def enqueue(tx: Transaction, journal: Journal, request: JobRequest) -> Enqueued:
@@ -121,7 +136,17 @@ def find_job(tx: Transaction, job_id: str) -> Job | None:
 
 def count(tx: Transaction, queue: str, state: JobState, change: int) -> None:
     """Keep the number of a queue's jobs in a state; called with every move."""
-    tx.run("jobs.count", queue=queue, state=state, change=change)
+    _counted(tx, queue, state).jobs += change
+    tx.touch(_COUNTS, (queue, state))
+
+
+def _counted(tx: Transaction, queue: str, state: JobState) -> _Count:
+    counts = tx.kept(_COUNTS)
+    counted = counts.get((queue, state))
+    if counted is None:
+        stored = tx.row("jobs.count", _Count, queue=queue, state=state)
+        counted = counts[queue, state] = stored or _Count(queue=queue, state=state, jobs=0)
+    return counted
 
 
 def next_due(tx: Transaction, queue: str) -> int | None:
@@ -138,7 +163,9 @@ def look_for_jobs(tx: Transaction, queue: str, *, now: int, jobs_max: int) -> Se
     One that was tried before, or has one attempt only, runs alone: of a batch whose process dies
     every job has used up an attempt, and none may lose its last one to another.
     """
-    promoted = tx.run("jobs.promote", queue=queue, now=now, rows_max=_PROMOTED_MAX)
+    promoted = 0
+    if _counted(tx, queue, JobState.SCHEDULED).jobs > 0:
+        promoted = tx.run("jobs.promote", queue=queue, now=now, rows_max=_PROMOTED_MAX)
     if promoted:
         count(tx, queue, JobState.SCHEDULED, -promoted)
         count(tx, queue, JobState.QUEUED, promoted)

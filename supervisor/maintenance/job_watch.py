@@ -23,7 +23,8 @@ from supervisor.storage.database import Database, Transaction
 _LOOK_EVERY_S = 5.0
 _RETRY_S = 1.0
 _ANY_NUMBER = 1_000_000
-#: How often while others have jobs in hand: their leases are over within a second of their end.
+#: How often while others have jobs in hand, and then when the first of their leases is over: a
+#: renewal is seen half a second late at most, so that a dead one's jobs are taken within a second.
 _OTHERS_EVERY_S = 0.5
 
 
@@ -123,10 +124,13 @@ class JobWatch:
             for asked in await self._database.read(cancels_asked, leases.boot_id):
                 leases.in_hand.cancel(asked)
         claims = await self._database.read(claims_of_others, leases.boot_id)
-        for held in self._watch.expired(claims, self._clock.monotonic()):
+        now_s = self._clock.monotonic()
+        for held in self._watch.expired(claims, now_s):
             origin = Origin(at=self._clock.now(), actor="recovery")
             await self._database.write(_take_silent, held, origin, leases.timezone)
-        return _OTHERS_EVERY_S if claims else _LOOK_EVERY_S
+        if not claims:
+            return _LOOK_EVERY_S
+        return min(_OTHERS_EVERY_S, self._watch.next_end_s(claims, now_s))
 
 
 def _take_silent(tx: Transaction, held: Held, origin: Origin, timezone: ZoneInfo) -> None:

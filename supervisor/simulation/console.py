@@ -12,8 +12,9 @@ from supervisor.governance import kill_switch
 from supervisor.governance.kill_switch import KillCommand
 from supervisor.governance.reconciliation import ReconcileCommand, reconcile_hold
 from supervisor.governance.rollback import RollbackCommand, checkpoints_of, roll_back
-from supervisor.governance.rotation import SYSTEM, resume_session
+from supervisor.governance.rotation import SYSTEM
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
+from supervisor.governance.session_commands import ResumeCommand, resume
 from supervisor.simulation.money_rules import MoneyRules
 from supervisor.simulation.store import Disk
 from supervisor.storage.database import Transaction
@@ -57,7 +58,11 @@ class Operator:
 
     def resume(self) -> int:
         """Resume every session that waits for a person, and return how many."""
-        return self._disk.run(_resume_all, self._origin())
+        waiting = self._disk.read(_waiting)
+        for session in waiting:
+            command = ResumeCommand(session_id=session.id, why=_WHY)
+            self._disk.run(resume, command, self._origin())
+        return len(waiting)
 
     def roll_back(self, worker: str) -> bool:
         """Put a worker's state back to its newest checkpoint, if no tick is running."""
@@ -72,14 +77,11 @@ class Operator:
         return True
 
 
-def _resume_all(tx: Transaction, origin: Origin) -> int:
-    waiting = [
+def _waiting(tx: Transaction) -> list[Session]:
+    return [
         session
         for session in tx.rows("sessions.open_ones", Session)
         if session.worker != SYSTEM
         and session.status is SessionStatus.PAUSED
         and session.why != DAEMON_STOPPED
     ]
-    for session in waiting:
-        resume_session(tx, session, origin, why=_WHY)
-    return len(waiting)

@@ -17,6 +17,9 @@ V = TypeVar("V")
 UNKNOWN = object()
 #: Above as many rows a connection starts anew: a bound on memory, far above what is in use.
 ROWS_MAX = 20_000
+#: Tables whose statements need not come after what waits for others: they refer to no other table,
+#: none refers to them, and no trigger of theirs reads one.
+APART = frozenset({"jobs", "job_claims"})
 
 
 class Later:
@@ -112,9 +115,9 @@ Waiting: TypeAlias = Sequence[tuple[Later, list[tuple[Value, ...]]]]
 class RememberingTransaction(ABC):
     """The part of a transaction that all drivers share: what is remembered, what is written later.
 
-    A statement that is run now comes after everything that waits to be written, and what changes a
-    table makes it forget that table. So a function that knows nothing of this sees what every
-    function before it has done, and is seen by those after it.
+    A statement that is run now comes after everything that waits to be written and that it could
+    see or need, and what changes a table makes it forget that table. So a function that knows
+    nothing of this sees what every function before it has done, and is seen by those after it.
     """
 
     def __init__(self, named: dict[str, str], memory: Memory | None) -> None:
@@ -126,6 +129,7 @@ class RememberingTransaction(ABC):
         self._new: dict[Later, list[tuple[Value, ...]]] = {}
         self._changed: dict[Later, list[tuple[Value, ...]]] = {}
         self._touched: dict[Keep[Any, Any], dict[Any, None]] = {}
+        self._waiting_for: set[str] = set()
         self._is_waiting = False
         self._is_broken = False
 
@@ -140,6 +144,7 @@ class RememberingTransaction(ABC):
         keys = self._touched.get(keep)
         if keys is None:
             keys = self._touched[keep] = {}
+            self._waiting_for.add(keep.table)
         # In the order in which they were touched: a simulation is the same with the same seed.
         keys[key] = None
 
@@ -149,6 +154,7 @@ class RememberingTransaction(ABC):
         rows = waiting.get(later)
         if rows is None:
             rows = waiting[later] = []
+            self._waiting_for.add(statements.table_written(self._named[later.statement]) or "")
         rows.append(values)
 
     def recall(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:
@@ -184,16 +190,24 @@ class RememberingTransaction(ABC):
         for (later, rows), changed in zip(waiting_now, self._run_all(waiting_now), strict=True):
             if changed != len(rows):
                 raise RuntimeError(f"{later.statement} changed {changed} of {len(rows)} rows")
-        for waiting_rows in (self._new, self._changed, self._touched):
+        for waiting_rows in (self._new, self._changed, self._touched, self._waiting_for):
             waiting_rows.clear()
         self._is_waiting = self._is_broken = False
 
     def _before(self, text: str) -> None:
         """Prepare for a statement that is run now."""
-        self.flush()
         table = statements.table_written(text)
+        if self._is_waiting and self._comes_after_it(text, table):
+            self.flush()
         if table is not None:
             self._memory.forget_table(table)
+
+    def _comes_after_it(self, text: str, table: str | None) -> bool:
+        """Return whether what waits must be written before the statement, which changes `table`."""
+        if self._is_broken or (table is not None and table not in APART):
+            return True
+        # Empty where the words of what waits don't say what it changes.
+        return "" in self._waiting_for or not self._waiting_for.isdisjoint(statements.words(text))
 
     @abstractmethod
     def row(self, statement: str, into: type[RowT], /, **values: Value) -> RowT | None:

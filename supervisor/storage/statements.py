@@ -11,6 +11,7 @@ _SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (?P<name>[a-z_]+)$", re.MULTILINE)
 _COMMENT = re.compile(r"--[^\n]*")
 _WRITES = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
+_WORD = re.compile(r"\w+")
 _READS = re.compile(r"\b(?:FROM|JOIN)\s+(\w+)")
 
 #: A parameter is :name; not in a text, not in a comment, and :: is a cast.
@@ -52,6 +53,12 @@ def table_written(text: str) -> str | None:
 def tables_read(text: str) -> frozenset[str]:
     """Return the tables that a statement reads."""
     return frozenset(_READS.findall(_COMMENT.sub("", text)))
+
+
+@functools.cache
+def words(text: str) -> frozenset[str]:
+    """Return every word of a statement: each table that it names is among them."""
+    return frozenset(_WORD.findall(_COMMENT.sub("", text)))
 
 
 def placed(text: str, parameters: Sequence[str]) -> str:

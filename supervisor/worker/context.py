@@ -2,78 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import anyio
-import msgspec
 import structlog
 
 from supervisor.clock import Clock
-from supervisor.config.bounds import HOURS_MAX
-from supervisor.errors import InputRefused, storable
+from supervisor.errors import storable
 from supervisor.governance.breaker import Asker
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
 from supervisor.governance.token_budgets import Party
 from supervisor.governance.token_tracker import TokenBudgetTracker
-from supervisor.governance.worth import Saved, micro_hours
+from supervisor.governance.worth import Saved, add_saved
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
-from supervisor.ledger.accounts import Amounts
-from supervisor.ledger.holds import Hold, Metering
-from supervisor.money import micro_usd
+from supervisor.outcome import Outcome
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
 from supervisor.worker.effects import Effect, Effects, Probe
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.handed_over import HandedOver, Send
-from supervisor.worker.jobs import CurrentJob, JobAccess
+from supervisor.worker.items import Items, Loops, Source, T, Unit
+from supervisor.worker.jobs import JobAccess, JobHand
 from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.secrets import Secrets
+from supervisor.worker.spending import Spending, amounts_of, spending
 from supervisor.worker.state import DurableState
 
 if TYPE_CHECKING:
     from supervisor.hands.client import GuardedClient
 
 _CLOSE_S = 2.0
-_AMOUNT_MAX = 1e9
-_WHAT_MAX = 500
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a tick has come, in items."""
-
-    done: int
-    total: int | None
-    item: str
-
-
-class Spending:
-    """A paid call of the worker's own, while its block runs."""
-
-    def __init__(self, hold: Hold, calls: Calls) -> None:
-        self._hold = hold
-        self._calls = calls
-
-    def settle(self, *, usd: float, tokens: int = 0) -> None:
-        """Say what the call really cost, in USD and tokens; durable when the block ends."""
-        actual = _amounts(
-            f"hold {self._hold.id}", usd=usd, tokens=tokens, actions=self._hold.actions_held
-        )
-        self._calls.settle(self._hold, actual, Metering())
-
-    def release(self) -> None:
-        """Say that nothing was sent, so that nothing is charged."""
-        self._calls.release(self._hold, why="the worker sent nothing")
 
 
 class Context:
@@ -87,9 +55,9 @@ class Context:
         tick: int,
         session: Session,
         state: str,
-        hand: tuple[CurrentJob, Calls] | None = None,
+        hand: JobHand | None = None,
     ) -> None:
-        """Give a tick its surroundings; `hand` is a queue worker's job and its tick's calls."""
+        """Give a tick its surroundings; `hand` is what a queue worker has of its job."""
         self.name = plan.name
         self.tick = tick
         self.session = session
@@ -97,8 +65,8 @@ class Context:
         self.config_dir = kernel.config_dir
         self.state = DurableState(state)
         #: The job that a queue worker was called for; None in other ticks.
-        self.job = hand[0] if hand else None
-        self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
+        self.job = hand.job if hand else None
+        self.calls = hand.calls if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
         self.jobs = JobAccess(
             kernel,
             self.calls,
@@ -109,9 +77,10 @@ class Context:
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
         self.saved_by_now: Saved | None = None
-        self.last_progress: Progress | None = None
+        self._said: tuple[Outcome, str] | None = None
         self._kernel = kernel
         self._plan = plan
+        self._hand = hand
 
     @cached_property
     def _records(self) -> ToolRecords:
@@ -146,6 +115,8 @@ class Context:
 
     async def close(self) -> None:
         """Close what the tick has left open."""
+        if "_loops" in self.__dict__:
+            self._loops.close()
         if "http" in self.__dict__:
             with anyio.move_on_after(_CLOSE_S):
                 await self.http.aclose()
@@ -260,8 +231,7 @@ class Context:
         """Whether the daemon is draining: finish soon, it waits `grace_s` at most."""
         return self._kernel.is_stopping
 
-    @asynccontextmanager
-    async def spend(
+    def spend(
         self,
         *,
         usd_max: float,
@@ -269,7 +239,7 @@ class Context:
         tokens_max: int = 0,
         actions: int = 1,
         **caller: Unpack[CallerWords],
-    ) -> AsyncIterator[Spending]:
+    ) -> AbstractAsyncContextManager[Spending]:
         """Hold the worst case of any other paid call while the block makes it.
 
         `identity` and `conversation` as for `ctx.model.complete`.
@@ -280,16 +250,8 @@ class Context:
         Raises:
             Refusal: a gate said no, or the worst case does not fit.
         """
-        worst = _amounts(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
-        whose = parse_caller(caller, self.calls.caller)
-        granted = await self.calls.place(what=what, amounts=worst, caller=whose)
-        try:
-            yield Spending(granted.hold, self.calls)
-        except BaseException:
-            self.calls.forfeit(granted.hold, why="the block was left by an exception")
-            raise
-        self.calls.settle(granted.hold, worst, Metering())
-        await self.calls.flush()
+        worst = amounts_of(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
+        return spending(self.calls, worst, what=what, whose=parse_caller(caller, self.calls.caller))
 
     async def propose(
         self, action: str, *, command_id: str | None = None, **details: Unpack[Details]
@@ -355,10 +317,47 @@ class Context:
         """Return where the report `name` is or would be."""
         return self._reports.path(name)
 
+    def each(
+        self,
+        items: Source[T],
+        *,
+        total: int | None = None,
+        label: Callable[[T], str] = str,
+        name: str = "items",
+    ) -> Items[T]:
+        """Go through long work item by item: `async for item in ctx.each(items):`.
+
+        `items` come from any iterable, the same ones in the same order each time. When the next one
+        is asked for, the one before is committed, with `ctx.state`, the loop's own `.kept`, and the
+        jobs of `enqueue_with_tick`. After a crash or a failure the job's next attempt, or the
+        worker's next tick, goes on behind the last one, which it knows by its `label`; after a tick
+        that ended as ok or noop the next one begins anew.
+
+        Raises, in the loop:
+            InputRefused: the name was used in this tick, or what is kept is no JSON or too large.
+            ItemsChanged: they are not those from before, and can't be gone through again.
+            Refusal: a gate said no, or the job or the tick was taken away.
+        """
+        return self._loops.open(items, total=total, label=label, name=name)
+
+    @cached_property
+    def _loops(self) -> Loops:
+        return Loops(
+            Unit(
+                database=self._kernel.database,
+                tick=self._records.tick,
+                hand=self._hand,
+                state=self.state,
+                jobs=self.jobs,
+                origin=self.calls.origin,
+                has_waiting_outputs=lambda: "outputs" in self.__dict__ and self.outputs.is_waiting,
+                log=self.log,
+            )
+        )
+
     def progress(self, *, done: int, total: int | None = None, item: str = "") -> None:
-        """Say how far the tick has come."""
-        self.last_progress = Progress(done=done, total=total, item=item)
-        self.log.debug("progress", done=done, total=total, item=item)
+        """Say how far the tick has come, for people to see; `each` does so by itself."""
+        self._loops.told.tell(done=done, total=total, item=item)
 
     def saved(self, hours: float, what: str = "") -> None:
         """Say how many hours of people's work the tick has saved; what it says adds up.
@@ -369,13 +368,27 @@ class Context:
         Raises:
             InputRefused: that is no number of hours.
         """
-        if not math.isfinite(hours) or not 0 <= hours <= HOURS_MAX:
-            fix = f"give 0 to {HOURS_MAX:g}"
-            raise InputRefused(subject=f"saved {hours}", what="is no number of hours", fix=fix)
-        before = self.saved_by_now or Saved(micro_hours=0)
-        told = "; ".join(text for text in (before.what, storable(what)) if text)
-        total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
-        self.saved_by_now = Saved(micro_hours=total, what=told[:_WHAT_MAX])
+        self.saved_by_now = add_saved(self.saved_by_now, hours, storable(what))
+
+    def failed(self, why: str) -> Outcome:
+        """Say why the tick fails: `return ctx.failed("the feed answers 404")`.
+
+        It is on record with the tick's end, and stands in the status, in the morning report and in
+        what a breaker or a dead job says.
+        """
+        return self._ended(Outcome.FAILED, why)
+
+    def unknown(self, why: str) -> Outcome:
+        """Say why nobody knows what the tick has done: `return ctx.unknown("no answer came")`."""
+        return self._ended(Outcome.UNKNOWN, why)
+
+    def _ended(self, outcome: Outcome, why: str) -> Outcome:
+        self._said = (outcome, str(why))  # an exception says it as well
+        return outcome
+
+    def why(self, outcome: Outcome) -> str:
+        """Return why the tick ends like that, if the worker has said so."""
+        return self._said[1] if self._said is not None and self._said[0] is outcome else ""
 
     def handoff(self, note: str) -> None:
         """Leave a note of at most 4,000 characters for the session after this one.
@@ -383,14 +396,3 @@ class Context:
         The next session's worker reads it as `ctx.session.received_note`.
         """
         self.handoff_note = storable(note)[:HANDOFF_NOTE_MAX]
-
-
-def _amounts(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:
-    amounts = (usd, tokens, actions)
-    if not math.isfinite(usd) or min(amounts) < 0 or max(amounts) > _AMOUNT_MAX:
-        raise InputRefused(
-            subject=subject,
-            what=f"{usd} USD, {tokens} tokens and {actions} actions are no amounts",
-            fix=f"give amounts from 0 to {_AMOUNT_MAX:g}",
-        )
-    return Amounts(cost=micro_usd(usd), tokens=tokens, actions=actions)

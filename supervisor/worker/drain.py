@@ -33,7 +33,7 @@ from supervisor.worker.calls import Calls
 from supervisor.worker.context import Context
 from supervisor.worker.handed_over import HandedOver
 from supervisor.worker.job_endings import Endings
-from supervisor.worker.jobs import CurrentJob
+from supervisor.worker.jobs import CurrentJob, JobHand
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.queue_records import (
     Claimed,
@@ -192,7 +192,7 @@ class Drain:
             tick=self._tick,
             session=self._session,
             state=self._state,
-            hand=(job, self._calls),
+            hand=JobHand(job, self._calls, self._endings.settle),
         )
         verdict = Verdict(outcome=Outcome.CANCELLED, why="the daemon stopped")
         self._running, self._scope = job.id, anyio.CancelScope()
@@ -220,8 +220,9 @@ class Drain:
         end = self._job_end(job, verdict)
         self._outputs = ctx.handed_over
         self._published += self._outputs.published if self._outputs else ()
-        if verdict.state is not None:
-            self._state = verdict.state
+        state = ctx.state.committed if verdict.state is None else verdict.state
+        if state is not None:
+            self._state = state
         is_kept = verdict.outcome in KEEPING_OUTCOMES
         if is_kept:
             self._handoff_note = ctx.handoff_note or self._handoff_note
@@ -230,12 +231,12 @@ class Drain:
         requests = ctx.jobs.take_requests() if is_kept else ()
         if self._worst is None or _gravity(verdict) > _gravity(self._worst):
             self._worst = verdict
-        return FinishedJob(end=end, state=verdict.state, jobs=requests)
+        return FinishedJob(end=end, state=state, jobs=requests)
 
     def _job_end(self, job: CurrentJob, verdict: Verdict) -> JobEnd:
         why = (
             REDACTION.text(storable(verdict.why))[:_WHY_MAX]
-            or f"the worker returned {verdict.outcome}"
+            or f"the worker returned {verdict.outcome}, and did not say why"
         )
         match verdict.outcome:
             case Outcome.OK | Outcome.NOOP:

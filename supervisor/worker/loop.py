@@ -23,6 +23,7 @@ from supervisor.governance.rotation import find_session, pause_session
 from supervisor.governance.session import SessionStatus
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
+from supervisor.worker.occurrences import AHEAD_MAX
 from supervisor.worker.plan import Kernel, Schedule, WorkerPlan
 from supervisor.worker.schedule import Cron
 from supervisor.worker.tick import Occasion, TickEnd, run_tick
@@ -158,11 +159,12 @@ class WorkerLoop:
         return end
 
     async def _run(self, occasion: Occasion) -> TickEnd:
-        began = self._now
+        began, began_s = self._now, self._kernel.clock.monotonic()
         try:
             return await run_tick(self._kernel, self.plan, occasion)
         finally:
-            self._busy = Busy(began=began, ended=self._now)
+            lasted_s = self._kernel.clock.monotonic() - began_s
+            self._busy = Busy(began=began, ended=self._now, lasted_s=lasted_s)
 
     @property
     def _now(self) -> datetime:
@@ -222,6 +224,9 @@ class WorkerLoop:
                 # A span and no time of day: whichever clock says first that it is over, the wall
                 # clock after a suspend, the monotonic one after the wall clock was set back.
                 left_s = min(left_s, deadline_s - clock.monotonic())
+            elif left_s > delay_s + AHEAD_MAX.total_seconds():
+                # The clock was set back by more than a day: another look says what is next now.
+                left_s = 0.0
             if left_s <= 0:
                 self._is_due = True
                 break

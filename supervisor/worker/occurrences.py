@@ -15,7 +15,7 @@ from supervisor.governance.rotation import system_journal
 from supervisor.storage.database import Transaction
 
 #: A clock that is set back by more was wrong before: nobody waits for it to come round.
-_AHEAD_MAX = timedelta(hours=25)
+AHEAD_MAX = timedelta(hours=25)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class _Row(msgspec.Struct, frozen=True):
 def open_schedule(tx: Transaction, worker: str, schedule: str, now: datetime) -> datetime:
     """Return the last occurrence that was taken; a schedule that is new begins now."""
     row = tx.row("workers.schedule", _Row, worker=worker)
-    if row is not None and row.schedule == schedule and from_us(row.taken_at) < now + _AHEAD_MAX:
+    if row is not None and row.schedule == schedule and from_us(row.taken_at) < now + AHEAD_MAX:
         return from_us(row.taken_at)
     tx.run("workers.open_schedule", worker=worker, schedule=schedule, now=to_us(now))
     return from_us(to_us(now))

@@ -57,7 +57,8 @@ class Schedule(Protocol):
 class WorkerPlan:
     """One worker of the config.
 
-    `model` is its default `provider/model`, empty for none; `identity` is on whose behalf it calls
+    `model` is its default `provider/model`, empty for none, and `fallback` are those to ask where
+    a model gives no answer; `identity` is on whose behalf it calls
     where it does not say. With a `queue` it ticks for jobs.
     """
 
@@ -69,6 +70,7 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    fallback: tuple[str, ...] = ()
     has_work: WakeGate | None = None
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)

@@ -150,6 +150,7 @@ _PROGRESS = Later(
 )
 #: A larger state is read again for each tick, so that what is remembered stays small.
 _STATE_REMEMBERED = 65_536
+_NO_WORD = "the worker did not say why: `return ctx.failed(why)` does"
 
 
 def begin_tick(
@@ -291,7 +292,7 @@ def _report(ending: Ending) -> TickReport:
         worker=ending.worker,
         tick=ending.tick,
         outcome=ending.outcome,
-        why=ending.why or ending.outcome,
+        why=ending.why or f"{ending.outcome}; {_NO_WORD}",
         is_crash=ending.is_crash,
         is_watched=ending.is_watched,
     )

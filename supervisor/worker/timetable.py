@@ -10,7 +10,14 @@ import msgspec
 
 from supervisor.clock import from_us, iso, to_us
 from supervisor.events.log import Origin
-from supervisor.worker.occurrences import Claim, Missed, give_up, open_schedule, take
+from supervisor.worker.occurrences import (
+    AHEAD_MAX,
+    Claim,
+    Missed,
+    give_up,
+    open_schedule,
+    take,
+)
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.schedule import Cron
 
@@ -20,17 +27,21 @@ _PAGE = 200
 #: For so long each missed occurrence has a record of its own; a clock may jump by years.
 _RECORDED = timedelta(days=30)
 _DAY = timedelta(days=1)
+#: By so much the two clocks may differ over a tick, where nobody has set one of them.
+_DRIFT = timedelta(seconds=1)
 
 
 class Busy(msgspec.Struct, frozen=True, kw_only=True):
-    """From when to when the worker's last tick ran."""
+    """From when to when the worker's last tick ran, and for how many seconds of its own clock."""
 
     began: datetime
     ended: datetime
+    lasted_s: float
 
     def covers(self, moment: datetime) -> bool:
-        """Return whether it ran at that moment."""
-        return self.began < moment <= self.ended
+        """Return whether it ran at that moment, and was not asleep with its machine."""
+        ran_until = self.began + timedelta(seconds=self.lasted_s) + _DRIFT
+        return self.began < moment <= min(self.ended, ran_until)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +116,8 @@ class Timetable:
         Raises:
             StoreUnavailable: the store failed.
         """
-        if self._taken is None:
+        # A clock that was set back by more than a day was wrong before: its occurrences too.
+        if self._taken is None or self._taken >= self._kernel.clock.now() + AHEAD_MAX:
             await self.open()
         assert self._taken is not None, "it was just opened"
         return self._delayed(self._schedule.next_after(self._taken))

@@ -11,8 +11,7 @@ from supervisor.alerts import incidents
 from supervisor.alerts.acknowledging import AcknowledgeCommand, acknowledge
 from supervisor.alerts.facts import Fact, Severity
 from supervisor.alerts.record import Terms, open_alerts, raise_fact
-from supervisor.cli.sessions import ResumeCommand, _resume_once
-from supervisor.governance import drills, kill_switch
+from supervisor.governance import drills, kill_switch, session_commands
 from supervisor.governance.approvals import DecideCommand, approve, deny
 from supervisor.governance.clock_reset import ResetClockCommand, reset_clock
 from supervisor.governance.drills import BeginCommand, Drill, Verdict
@@ -25,6 +24,8 @@ from supervisor.governance.restoring import RestoreCommand
 from supervisor.governance.risk import Assessment, Risk
 from supervisor.governance.rollback import RollbackCommand, roll_back
 from supervisor.governance.rotation import open_session_of, pause_session
+from supervisor.governance.session import AbortReason
+from supervisor.governance.session_commands import AbortCommand, ResumeCommand
 from supervisor.governance.session_grants import Scope
 from supervisor.governance.token_budgets import Party, Usage, record_usage
 from supervisor.identity import Identity
@@ -129,7 +130,7 @@ async def reset(bench: PolicyBench) -> Case:
 
 
 async def resume(bench: PolicyBench) -> Case:
-    send = sender(bench, _resume_once)
+    send = sender(bench, session_commands.resume)
 
     def pause(tx: Transaction) -> None:
         session = open_session_of(tx, "w")
@@ -141,6 +142,14 @@ async def resume(bench: PolicyBench) -> Case:
     command = ResumeCommand(session_id=await session_id(bench), why="x")
     others = {"session_id": await session_id(bench, "v"), "why": "y"}
     return Case(send=send, content=command, others=others)
+
+
+async def abort(bench: PolicyBench) -> Case:
+    await _live(bench, "w", "v")
+    command = AbortCommand(session_id=await session_id(bench), why="x")
+    reason = AbortReason.POLICY_VIOLATION
+    others = {"session_id": await session_id(bench, "v"), "why": "y", "reason": reason}
+    return Case(send=sender(bench, session_commands.abort), content=command, others=others)
 
 
 async def drill(bench: PolicyBench) -> Case:
@@ -353,6 +362,7 @@ CASES: Mapping[str, Callable[[PolicyBench], Awaitable[Case]]] = {
     "restore": restore,
     "reset_clock": reset,
     "resume": resume,
+    "abort": abort,
     "drill": drill,
     "acknowledge_alert": acknowledging,
     "incident_open": opening_incident,

@@ -16,10 +16,6 @@ from tests.contract.policy_bench import CALM, UTC_ZONE, PolicyBench
 from tests.contract.writes import found_operations
 from tests.databases import RawConnection
 
-#: A new operation stands with its event in governance/audit_states.py. Of this one it does not:
-#: its event is also that of a daemon's start, and of months that are simulated.
-NOT_TOLD_APART = {"resume"}
-
 
 @pytest.fixture
 def bench(database: Database, clock: VirtualClock, tmp_path: Path) -> PolicyBench:
@@ -28,10 +24,11 @@ def bench(database: Database, clock: VirtualClock, tmp_path: Path) -> PolicyBenc
     return bench
 
 
-@pytest.mark.parametrize("operation", sorted(found_operations() - NOT_TOLD_APART))
+@pytest.mark.parametrize("operation", sorted(found_operations()))
 async def test_a_command_whose_row_is_gone_or_says_another_operation_is_named(
     bench: PolicyBench, raw: RawConnection, operation: str
 ) -> None:
+    # A new operation stands with its event in governance/audit_states.py.
     case = await CASES[operation](bench)
     await case.send("c-1", case.content)
     assert await findings(bench) == []

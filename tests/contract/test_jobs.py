@@ -177,6 +177,17 @@ async def test_a_failed_job_is_retried_after_a_growing_delay_and_is_dead_at_last
     assert [event["kind"] for event in retried] == ["job_retried"] * 2 + ["job_dead_lettered"]
 
 
+async def test_a_dead_job_says_why_its_worker_failed(bench: JobBench) -> None:
+    job_id = (await bench.enqueue(1, attempts_max=1)).id
+
+    async def work(ctx: Context) -> Outcome:
+        return ctx.failed("the printer is on fire")
+
+    await bench.tick(work)
+    job = await bench.job(job_id)
+    assert (job.state, job.error) == (JobState.DEAD, "the printer is on fire")
+
+
 async def test_a_permanent_failure_is_not_retried(bench: JobBench) -> None:
     job_id = (await bench.enqueue(1)).id
 

@@ -142,6 +142,22 @@ async def test_a_clock_that_is_set_takes_no_jobs_away(bench: JobBench) -> None:
     assert end.outcome is Outcome.OK
 
 
+async def test_the_next_look_is_when_the_first_lease_is_over(bench: JobBench) -> None:
+    """Else a lease and a second are not kept where a holder dies right after a renewal."""
+    await bench.enqueue(1)
+    watch = watch_of(bench, bench.other_life())
+    looks: list[float] = []
+
+    async def work(_ctx: Context) -> None:
+        for span_s in (0.0, LEASE_S - 0.1, 0.1):
+            bench.clock.advance(span_s)
+            looks.append(await watch._look())
+
+    await bench.tick(work)
+    assert looks == pytest.approx([0.5, 0.1, 0.5], abs=0.001)
+    assert len(await bench.events("lease_expired")) == 1
+
+
 async def test_a_worker_whose_claim_is_gone_is_told_and_stops(bench: JobBench, site: Site) -> None:
     await bench.enqueue(1)
     keeper = keeper_of(bench, site)

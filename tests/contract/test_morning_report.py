@@ -86,6 +86,14 @@ async def test_a_failed_night_is_not_told_as_a_good_one(night: Night) -> None:
     assert "3 times: the model is gone" in render(morning)
 
 
+async def test_why_a_worker_says_it_failed_is_told(night: Night) -> None:
+    async def fail(ctx: Context) -> Outcome:
+        return ctx.failed("the feed answers 404")
+
+    await run_tick(night.bench.kernel, await night.bench.plan(fail))
+    assert "once: the feed answers 404" in render(await night.morning())
+
+
 async def test_what_was_before_the_span_is_not_in_it(night: Night) -> None:
     await night.tick(Outcome.OK)
     night.clock.advance(3_600)

@@ -13,6 +13,7 @@ from supervisor.governance.rotation import SessionPlan, adopt_or_rotate
 from supervisor.governance.session import MOVES, SessionStatus
 from supervisor.storage import migrate
 from supervisor.storage.database import Database
+from supervisor.storage.memory import APART
 from tests.contract.site import Site
 from tests.databases import BROKEN_RULES, Kind, RawConnection, opened_database, store_url
 
@@ -179,6 +180,36 @@ async def test_a_store_that_was_migrated_step_by_step_is_like_a_fresh_one(
     connection = RawConnection(older.url)
     assert (columns(connection, site.kind), rules(connection, site.kind)) == fresh
     connection.close()
+
+
+def test_tables_apart_neither_refer_nor_are_referred_to_nor_read_others(
+    raw: RawConnection, kind: Kind
+) -> None:
+    if kind == "sqlite":
+        tables = raw.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        references = {
+            (table, other)
+            for (table,) in tables
+            for (other,) in raw.rows('SELECT "table" FROM pragma_foreign_key_list(?)', table)
+        }
+        triggers = raw.rows("SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
+    else:
+        references = {
+            (table, other)
+            for table, other in raw.rows(
+                "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint"
+                " WHERE contype = 'f'"
+            )
+        }
+        triggers = raw.rows(
+            "SELECT tgrelid::regclass::text, pg_get_functiondef(tgfoid) FROM pg_trigger"
+            " WHERE NOT tgisinternal"
+        )
+    assert ("events", "sessions") in references
+    assert not APART & {str(table) for pair in references for table in pair}
+    of_theirs = [str(text) for table, text in triggers if table in APART]
+    assert of_theirs
+    assert not any(" FROM " in text.upper() for text in of_theirs)
 
 
 def rules(raw: RawConnection, kind: Kind) -> list[tuple[object, ...]]:

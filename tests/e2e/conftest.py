@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import KINDS, Kind
 from tests.e2e.billing_server import BillingServer, running_billing_server
+from tests.e2e.both_databases import installation_on
 from tests.e2e.daemon_process import Installation, installed
 
 Measure = Callable[[str, str], None]
@@ -20,6 +22,16 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     """A folder to run the daemon in; its processes end with the test."""
     with installed(tmp_path / "site") as site:
         yield site
+
+
+@pytest.fixture(params=KINDS)
+def on_both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """The same on SQLite and on Postgres."""
+    kind: Kind = request.param
+    server = request.getfixturevalue("postgres_url") if kind == "postgres" else ""
+    site = installation_on(kind, tmp_path / "site", server)
+    yield site
+    site.end()
 
 
 @pytest.fixture

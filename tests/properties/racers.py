@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from supervisor.cli.sessions import ResumeCommand, _resume_once
 from supervisor.clock import to_us
 from supervisor.errors import SupervisorError
 from supervisor.events.log import Origin
@@ -21,6 +20,7 @@ from supervisor.governance.kill_switch import KillCommand, engage, release
 from supervisor.governance.reconciliation import ReconcileCommand, reconcile_hold
 from supervisor.governance.rollback import RollbackCommand, roll_back
 from supervisor.governance.rotation import find_session, pause_session
+from supervisor.governance.session_commands import ResumeCommand, resume
 from supervisor.storage.database import Database, Transaction
 from supervisor.storage.open import open_database
 
@@ -116,8 +116,8 @@ def _ask(database: Database, course: Course, name: str, number: int) -> Awaitabl
             engage, _kill(f"one-{turn}", why=f"why {number}"), one, ZONE
         ),
         "pause": lambda: database.write(_pause, course.session, each),
-        "resume": lambda: database.write(_resume_once, _resume(course), each),
-        "resume_same": lambda: database.write(_resume_once, _resume(course), one),
+        "resume": lambda: database.write(resume, _resume(course), each),
+        "resume_same": lambda: database.write(resume, _resume(course), one),
         "rollback": lambda: database.write(roll_back, back, one, ZONE),
         "reconcile": lambda: database.write(reconcile_hold, put_right, each, ZONE),
     }

@@ -22,6 +22,7 @@ from supervisor.governance.rotation import (
     resume_session,
 )
 from supervisor.governance.session import Session, SessionWithTotals
+from supervisor.governance.session_commands import AbortCommand, Aborted, abort
 from supervisor.ledger.accounts import Amounts, Budgets
 from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus
 from supervisor.lifecycle import Life, begin_life, end_life, record_reload
@@ -198,6 +199,10 @@ class World:
 
     def resume(self, session: Session) -> None:
         self.store.write(resume_session, session, self.origin(actor="ann"), why="a person")
+
+    def abort(self, session_id: str, command_id: str) -> Aborted:
+        command = AbortCommand(session_id=session_id, why="a test")
+        return self.store.write(abort, command, self.origin(command_id, "ann"))
 
     # --- what is there
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from supervisor.cli.sessions import ResumeCommand, Resumed, _resume_once
 from supervisor.errors import CommandConflict, IllegalMove, Refusal, SupervisorError
 from supervisor.governance.kill_switch import KillCommand, Latch, engage, engaged, release
 from supervisor.governance.reconciliation import ReconcileCommand, reconcile_hold
 from supervisor.governance.rollback import RollbackCommand, checkpoints_of, roll_back
 from supervisor.governance.session import Session, SessionStatus
+from supervisor.governance.session_commands import ResumeCommand, Resumed, resume
 from supervisor.ledger.holds import Hold, find_hold
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Transaction
@@ -119,7 +119,7 @@ class CommandsMachine(RuleBasedStateMachine):
 
         def send() -> Resumed:
             origin = self.world.origin(command_id, "ann")
-            return self.world.store.write(_resume_once, command, origin)
+            return self.world.store.write(resume, command, origin)
 
         self._send(command_id, "resume", {"session_id": session.id, "why": why}, send)
 

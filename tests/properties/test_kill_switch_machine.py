@@ -35,6 +35,8 @@ class KillSwitchMachine(RuleBasedStateMachine):
         self.latched: set[str] = set()
         self.commands = 0
         self.sessions: list[str] = []
+        #: The worker's last session, where a person has aborted that: its kill goes on.
+        self.aborted: dict[str, str] = {}
 
     def opened(self) -> Store:
         return Memory()
@@ -55,7 +57,7 @@ class KillSwitchMachine(RuleBasedStateMachine):
         if worker in self.world.running:
             return
         session = self.world.open_session(worker)
-        reached = self._reached(worker, session.id if session else None)
+        reached = self._reached(worker, session.id if session else self.aborted.get(worker))
         begun = self.world.begin(worker)
         if reached:
             assert isinstance(begun, Skipped), f"a tick began under {reached}"
@@ -66,6 +68,7 @@ class KillSwitchMachine(RuleBasedStateMachine):
         assert not is_killed, f"a kill that was released, or of somebody else: {begun}"
         if isinstance(begun, Started):
             assert self._reached(worker, begun.session.id) == []
+            self.aborted.pop(worker, None)
             if begun.session.id not in self.sessions:
                 self.sessions.append(begun.session.id)
 
@@ -135,6 +138,14 @@ class KillSwitchMachine(RuleBasedStateMachine):
         if session is not None and worker not in self.world.running:
             self.world.clock.at = max(self.world.clock.at, from_us(session.window_end))
             self.world.store.write(close_session, session, self.world.origin())
+
+    @rule(worker=a_worker)
+    def abort_the_session(self, worker: str) -> None:
+        session = self.world.open_session(worker)
+        if session is not None and worker not in self.world.running:
+            self.commands += 1
+            self.world.abort(session.id, f"k{self.commands}")
+            self.aborted[worker] = session.id
 
     @invariant()
     def every_latch_is_there_until_it_is_released(self) -> None:

@@ -35,7 +35,8 @@ class SessionsMachine(RuleBasedStateMachine):
         self.sealed: dict[str, tuple[SessionWithTotals, int]] = {}
         self.killed: set[str] = set()
         self.overran: set[str] = set()
-        self.kills = 0
+        self.kills = self.aborts = 0
+        self.aborted: set[str] = set()
         self.ticks: dict[str, int] = {}
         self.ended: set[tuple[str, int]] = set()
 
@@ -115,7 +116,9 @@ class SessionsMachine(RuleBasedStateMachine):
             is_over = f"{worker}@{stamp(start)}" in self.sealed
         assert (after is None) == is_over, f"a window that is over, or not: {start}"
         if after is None:
-            assert now < self.seen, "no session, though the clock has not gone back"
+            latest = max(self.sealed.values(), key=lambda one: _start_of(one, worker))[0]
+            is_rest = latest.id in self.aborted and now < from_us(latest.window_end)
+            assert is_rest or now < self.seen, "no session, though the clock has not gone back"
             return
         session_id = f"{worker}@{stamp(start)}"
         assert after.id == session_id, "its id is its worker and its window's start"
@@ -173,6 +176,19 @@ class SessionsMachine(RuleBasedStateMachine):
         else:
             with pytest.raises(IllegalMove):
                 self.world.resume(session)
+
+    @rule(worker=a_worker)
+    def abort(self, worker: str) -> None:
+        session = self.world.open_session(worker)
+        if session is None:
+            return
+        self.aborts += 1
+        if worker in self.world.running:
+            with pytest.raises(IllegalMove, match="is running in it"):
+                self.world.abort(session.id, f"a{self.aborts}")
+            return
+        self.world.abort(session.id, f"a{self.aborts}")
+        self.aborted.add(session.id)
 
     @rule(worker=a_worker, is_engaged=st.booleans())
     def kill_or_release(self, worker: str, is_engaged: bool) -> None:
@@ -259,7 +275,9 @@ class SessionsMachine(RuleBasedStateMachine):
             assert session == self.sealed[session.id][0], "a sealed session has changed"
         if session.summary is not None:
             assert decoded(session.summary) == sealed_as(telling)
-            assert session.status in (SessionStatus.COMPLETED, SessionStatus.ABORTED)
+            was_aborted = session.id in self.aborted
+            due = SessionStatus.ABORTED if was_aborted else SessionStatus.COMPLETED
+            assert session.status is due
         assert session.id == f"{session.worker}@{stamp(from_us(session.window_start))}"
 
     @rule()
@@ -270,6 +288,10 @@ class SessionsMachine(RuleBasedStateMachine):
         if hasattr(self, "world"):
             self.prove_the_record()
             self.world.store.close()
+
+
+def _start_of(sealed: tuple[SessionWithTotals, int], worker: str) -> int:
+    return sealed[0].window_start if sealed[0].worker == worker else -1
 
 
 def _place(session: Session | None) -> tuple[str, str] | None:

@@ -9,6 +9,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.databases import store_url
+from tests.torture.job_campaign import torture_jobs
 from tests.torture.lanes import Torture
 
 
@@ -20,6 +22,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--postgres", default="", metavar="URL", help="else one of its own")
     parser.add_argument("--lanes", type=int, default=2)
+    parser.add_argument("--jobs", type=int, metavar="N", help="kill one that works off N jobs")
     parser.add_argument("--resume-max-s", type=float, default=2.0)
     parser.add_argument("--folder", type=Path, help="else a fresh one among the temporary ones")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
@@ -33,14 +36,25 @@ def main() -> int:
 
     tell(f"seed {told.seed}, {told.kills} kills, {told.database}, in {folder}")
     with ExitStack() as stack:
-        torture = Torture(
-            folder,
-            kills=told.kills,
-            seed=told.seed,
-            kind=told.database,
-            postgres_url=told.postgres or _postgres_url(stack, told.database),
-        )
-        record = torture.run(lanes=told.lanes, tell=tell)
+        url = told.postgres or _postgres_url(stack, told.database)
+        if told.jobs:
+            record = torture_jobs(
+                folder / "jobs",
+                jobs=told.jobs,
+                kills=told.kills,
+                seed=told.seed,
+                database=store_url("postgres", folder, url) if url else "sqlite",
+                tell=tell,
+            )
+        else:
+            torture = Torture(
+                folder,
+                kills=told.kills,
+                seed=told.seed,
+                kind=told.database,
+                postgres_url=url,
+            )
+            record = torture.run(lanes=told.lanes, tell=tell)
     tell("over")
     sys.stdout.write(record.report() + "\n")
     if told.json:

@@ -25,6 +25,12 @@ _OFTEN = (
     "placing.settle",
     "records.begin_tick",
     "records.finish_tick",
+    "queue_records.begin_queue_tick",
+    "queue_records.end_some",
+    "queue_records.finish_queue_tick",
+    "effects.take",
+    "effects.keep",
+    "effect",
     "call",
     "stream",
 )

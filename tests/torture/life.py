@@ -22,7 +22,12 @@ HUNG_S = 30.0
 MISSED_S = 0.7
 
 _READ_BYTES = 65_536
-_WORKS = "records.begin_tick:"
+_WORKS = ("records.begin_tick:", "queue_records.begin_queue_tick:")
+_TICK_ENDS = (
+    "records.finish_tick",
+    "records.begin_tick+cycle_skipped",
+    "queue_records.finish_queue_tick",
+)
 
 Stimulus = Callable[[RunningDaemon], None]
 
@@ -55,12 +60,11 @@ class Life:
     @property
     def effort(self) -> Effort:
         """What its first tick's end took, from the exec on."""
-        ends = ("records.finish_tick", "records.begin_tick+cycle_skipped")
         return min(
             (
                 effort
                 for point, effort in self.seen.items()
-                if point.startswith(ends) and point.endswith(":done")
+                if point.startswith(_TICK_ENDS) and point.endswith(":done")
             ),
             default=Effort(),
         )

@@ -43,8 +43,13 @@ ORDER BY worker, model, org, team, user_id, conversation
 SELECT name, state, cause, why, changed_at, retry_at, openings, failures
 FROM breakers WHERE state <> 'closed' ORDER BY name
 
+-- Those that wait for a person, and those that one has ended whose window is not over.
 -- name: paused_sessions
-SELECT id, worker, why FROM sessions WHERE status = 'paused' AND why <> :stopped ORDER BY id
+SELECT id, worker, CASE WHEN status = 'aborted' THEN 'aborted: ' || why ELSE why END AS why
+FROM sessions
+WHERE (status = 'paused' AND why <> :stopped)
+    OR (status = 'aborted' AND window_end > (SELECT at FROM ledger_clock WHERE id = 1))
+ORDER BY id
 
 -- Money that is known to be spent though no hold of this store says so.
 -- name: carry

@@ -54,6 +54,14 @@ WHERE worker = :worker AND window_start <= :now
 ORDER BY window_start DESC
 LIMIT 1
 
+-- name: latest_of_worker
+SELECT id, worker, window_start, window_end, execution_mode, status, why, opened_at, closed_at,
+    received_note, handoff_note, summary
+FROM sessions
+WHERE worker = :worker
+ORDER BY window_start DESC
+LIMIT 1
+
 -- name: open
 INSERT INTO sessions (
     id, worker, window_start, window_end, execution_mode, status, opened_at, received_note

@@ -10,8 +10,16 @@ SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, s
     ticks_since_checkpoint, last_call, repeats
 FROM workers WHERE name = :name
 
+-- `last_why` is that of the last tick that has ended.
 -- name: all
-SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state
+SELECT name, life, why, session_id, last_tick, last_outcome, last_progress_at, state,
+    coalesce(
+        (
+            SELECT ticks.why FROM ticks
+            WHERE ticks.worker = workers.name AND ticks.outcome IS NOT NULL
+            ORDER BY ticks.number DESC LIMIT 1
+        ), ''
+    ) AS last_why
 FROM workers ORDER BY name
 
 -- Only the next number: no tick is counted twice.

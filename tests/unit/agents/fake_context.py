@@ -42,6 +42,7 @@ class Host:
         self.answer: str | Exception = "All is well."
         self.prompts: list[Messages] = []
         self.errors: list[dict[str, object]] = []
+        self.why = ""
         self.is_stopping = False
         self.tick = 0
         self.clock = VirtualClock(datetime(2026, 6, 1, tzinfo=UTC))
@@ -140,6 +141,10 @@ class FakeContext:
     def progress(self, *, done: int, total: int, item: str) -> None:
         assert 0 <= done < total
         assert item
+
+    def failed(self, why: str) -> Outcome:
+        self._host.why = why
+        return Outcome.FAILED
 
     def info(self, event: str, **fields: object) -> None:
         """A fact that no test asks for."""

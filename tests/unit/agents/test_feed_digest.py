@@ -130,6 +130,8 @@ async def test_a_broken_feed_fails_the_tick_and_leaves_the_others_alone(
     async with hostile(a=broken, b=answer(rss(1))) as site:
         assert await desk.tick(await desk.plan(site, "a", "b")) is Outcome.FAILED
     assert desk.times("`Item 1`") == 1
+    why = (await desk.bench.events("cycle_completed"))[-1]["why"]
+    assert str(why).startswith(f"feed {site.url}/a: ")
 
 
 async def test_a_host_that_is_not_on_the_list_is_a_failed_feed(desk: Desk) -> None:

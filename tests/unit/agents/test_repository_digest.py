@@ -138,6 +138,7 @@ async def test_unreadable_repository_fails_the_tick_after_the_others_are_digeste
     assert "not a git repository" in str(error["error"])
     assert str(tmp_path / "plain") in str(error["error"])
     assert "option `repositories`" in str(error["error"])
+    assert host.why == error["error"]
 
 
 async def test_what_a_failed_tick_digested_is_not_digested_again(

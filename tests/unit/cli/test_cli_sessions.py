@@ -61,6 +61,9 @@ def test_show_tells_all_of_one_session(lived: Site) -> None:
     [
         (["show"], "needs the session's ID"),
         (["resume"], "needs the session's ID"),
+        (["abort"], "needs the session's ID"),
+        (["abort", "x", "--why", "y", "--reason", "kill-switch"], "did you mean 'kill_switch'?"),
+        (["abort", "digest@nowhen", "--why", "y"], "session digest@nowhen: does not exist"),
         (["list", "x"], "takes no ID"),
         (["shwo", "x"], "did you mean 'show'?"),
         (["show", "digest@nowhen"], "session digest@nowhen: does not exist"),
@@ -99,3 +102,21 @@ def test_resume_makes_no_store_where_there_is_none(site: Site) -> None:
     assert called.code == 1
     assert "error[store_unavailable]: " in called.err
     assert not site.state_dir.exists()
+
+
+def test_session_is_aborted_for_a_reason_once(lived: Site) -> None:
+    session_id = session_of(lived, "digest")
+    refused = lived.call("sessions", "abort", session_id)
+    assert refused.code == 64
+    assert "say why, in a sentence" in refused.err
+    words = ("sessions", "abort", session_id, "--why", "wrong folder", "--command-id", "a1")
+    called = lived.call(*words)
+    assert (called.code, called.err) == (0, "")
+    assert called.out.startswith(
+        f"session {session_id}: aborted\n  its worker gets its next one at "
+    )
+    assert lived.call(*words).out == called.out
+    shown = json.loads(lived.call("sessions", "show", session_id, "--json").out)
+    assert (shown["status"], shown["why"]) == ("aborted", "wrong folder")
+    assert shown["sealed"] is not None
+    assert lived.call("audit").code == 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.lock import Holder, Lock, acquire
+from supervisor.outcome import Outcome
 from tests.unit.cli.site import Site
 from tests.unit.governance.recorded_life import RecordedLife
 
@@ -44,6 +45,20 @@ def test_daemon_that_runs_is_healthy(running: Site) -> None:
     assert "pid 4242" in called.out
     assert "http://127.0.0.1:9464" in called.out
     assert max(map(len, called.out.splitlines())) <= 100
+
+
+def test_why_a_workers_last_tick_failed_stands_below_the_workers(site: Site) -> None:
+    async def fail(life: RecordedLife) -> None:
+        await life.start("digest", "triage")
+        started = await life.started("digest")
+        await life.finish("digest", started, Outcome.FAILED, "the feed answers 404")
+
+    site.live(fail)
+    lock = hold_lock(site)
+    called = site.call("status")
+    lock.release()
+    assert "\n  digest: failed: the feed answers 404\n" in called.out
+    assert "triage: " not in called.out
 
 
 def test_json_has_the_facts_of_the_text(running: Site) -> None:

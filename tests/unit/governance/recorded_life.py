@@ -138,12 +138,15 @@ class RecordedLife:
         end = HoldEnd(hold=hold, status=status, origin=self.origin(), why=why)
         await self.store.write(placing.end_holds, hold.session_id, [end])
 
-    async def finish(self, worker: str, started: Started, outcome: Outcome = Outcome.OK) -> None:
+    async def finish(
+        self, worker: str, started: Started, outcome: Outcome = Outcome.OK, why: str = ""
+    ) -> None:
         ending = Ending(
             worker=worker,
             tick=started.tick,
             session_id=started.session.id,
             outcome=outcome,
+            why=why,
             duration_s=0.1,
             checkpoint_every=2,
             state="{}",

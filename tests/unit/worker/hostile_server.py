@@ -108,6 +108,18 @@ def dripping(beginning: bytes, *, every_s: float = 0.02) -> Conduct:
     return conduct
 
 
+def repeating(beginning: bytes, piece: bytes) -> Conduct:
+    """Send a beginning, then the same piece for ever, as fast as it is taken."""
+
+    async def conduct(writer: asyncio.StreamWriter) -> None:
+        writer.write(beginning)
+        while True:
+            writer.write(piece)
+            await writer.drain()
+
+    return conduct
+
+
 def in_turn(*conducts: Conduct) -> Conduct:
     """Answer each request as the next one says; the last stays."""
     left = list(conducts)

@@ -90,3 +90,13 @@ async def test_the_delay_that_a_site_asks_for_is_kept(bench: Bench) -> None:
         error = await fetch(bench, f"{site.url}/page", rules)
     assert isinstance(error, HttpFailed)
     assert "its turn at the host comes in" in str(error)
+
+
+async def test_a_delay_of_years_is_kept_for_a_day(bench: Bench) -> None:
+    robots = answer(b"User-agent: *\nCrawl-delay: 1000000000\n")
+    async with hostile(robots_txt=robots, page=PAGE) as site:
+        rules = rules_of(site, robots=True)
+        assert await fetch(bench, f"{site.url}/page", rules) == (200, "page")
+        error = await fetch(bench, f"{site.url}/page", rules)
+    assert isinstance(error, HttpFailed)
+    assert "its turn at the host comes in 86400 s" in str(error)

@@ -294,7 +294,7 @@ def test_a_late_occurrence_runs_as_its_policy_says(
 
 def test_what_was_due_while_it_ran_is_no_matter_of_lateness() -> None:
     due = datetime(2026, 6, 1, 11, tzinfo=UTC)
-    busy = Busy(began=due - timedelta(seconds=10), ended=due + timedelta(seconds=5))
+    busy = Busy(began=due - timedelta(seconds=10), ended=due + timedelta(seconds=5), lasted_s=15.0)
     schedule = replace(HOURLY, missed="all")
     choice = choose(schedule, [due], due + timedelta(seconds=5), busy)
     assert choice.run is None

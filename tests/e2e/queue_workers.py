@@ -1,0 +1,52 @@
+"""Workers of the end-to-end tests of queues: each tells a witness what it does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+
+from supervisor import Context
+from tests.torture.job_witness import What, Witness
+
+_LOOK_EVERY_S = 0.02
+
+
+async def waits(ctx: Context) -> None:
+    """Do nothing until a file lets the job end."""
+    witness = _witness(ctx)
+    _tell(ctx, witness, "run")
+    go = Path(str(ctx.options["go"]))
+    while not go.exists():  # noqa: ASYNC110 - another process says so
+        await anyio.sleep(_LOOK_EVERY_S)
+    _tell(ctx, witness, "end")
+
+
+async def blocks(ctx: Context) -> None:
+    """Hold the event loop in the first attempt, as careless code does; have one effect in any."""
+    witness = _witness(ctx)
+    _tell(ctx, witness, "run")
+    assert ctx.job is not None, "it has a queue"
+    if ctx.job.attempt == 1:
+        time.sleep(float(str(ctx.options["block_s"])))
+    async with ctx.once(_name(ctx)) as effect:
+        if effect.is_new:
+            _tell(ctx, witness, "effect")
+    ctx.state["done"] = True
+    _tell(ctx, witness, "end")
+
+
+def _witness(ctx: Context) -> Witness:
+    return Witness(Path(str(ctx.options["witness"])))
+
+
+def _name(ctx: Context) -> str:
+    assert ctx.job is not None, "it has a queue"
+    return str(ctx.job.payload)
+
+
+def _tell(ctx: Context, witness: Witness, what: What) -> None:
+    job = ctx.job
+    assert job is not None, "it has a queue"
+    witness.tell(what, _name(ctx), token=job.token, attempt=job.attempt)
