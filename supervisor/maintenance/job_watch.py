@@ -103,7 +103,8 @@ class JobWatch:
             with anyio.move_on_after(delay_s):
                 await self._asked.wait()
             # Whoever else is busy may commit a thousand times a second.
-            await anyio.sleep(looked_s + _PAUSE_S - self._clock.monotonic())
+            left_s = looked_s + _PAUSE_S - self._clock.monotonic()
+            await anyio.sleep(max(left_s, 0.0))
 
     async def _look(self) -> float:
         """Wake the workers of queues with due jobs, and return the seconds until the next look."""
