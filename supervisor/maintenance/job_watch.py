@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -68,25 +69,34 @@ class JobWatch:
         database.heed(self.look)
 
     def follow(self, facts: Sequence[object]) -> None:
-        """Wake workers for what one commit has put into a queue."""
+        """Wake workers for what one commit has put into a queue and left there."""
+        arrived: dict[str, str] = {}
         for fact in facts:
             if isinstance(fact, Recorded):
-                self._follow(fact)
+                self._follow(fact, arrived)
+        for queue, jobs in Counter(arrived.values()).items():
+            self._arrive(queue, jobs)
 
-    def _follow(self, fact: Recorded) -> None:
-        match fact.event:
+    def _follow(self, fact: Recorded, arrived: dict[str, str]) -> None:
+        """Note the queues of jobs that are due, by the ids of the jobs."""
+        event = fact.event
+        match event:
             case job_kinds.JobEnqueued(run_at=run_at) | job_kinds.JobRetried(run_at=run_at):
                 if run_at > to_us(fact.origin.at):
                     self._asked.set()
                 else:
-                    self._arrive(fact.event.queue, 1)
+                    arrived[event.job] = event.queue
             case job_kinds.JobGivenBack(run_at=run_at):
                 if run_at > to_us(fact.origin.at):
                     self._asked.set()
                 else:
-                    self._arrive(fact.event.queue, len(fact.event.jobs))
+                    arrived.update(dict.fromkeys(event.jobs, event.queue))
             case job_kinds.JobRequeued():
-                self._arrive(fact.event.queue, 1)
+                arrived[event.job] = event.queue
+            case job_kinds.JobClaimed():
+                # A worker that has expected it took it in the same commit: jobs/idle.py.
+                for job in event.jobs:
+                    arrived.pop(job, None)
             case _:
                 return
 

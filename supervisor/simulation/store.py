@@ -170,7 +170,7 @@ class LifeStore:
         self._disk = disk
         self._fate = fate
         self._chance = chance
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(self._commit, in_flight_max=1)
         self._is_over = False
 
     def cut_off(self) -> None:

@@ -59,9 +59,12 @@ class JobAccess:
             Refusal: a gate said no.
         """
         request = self._request(queue, payload, wishes)
-        made = await self._kernel.database.write(
+        written = self._kernel.database.write(
             _enqueue, self._asker, self._session_id, request, self._calls.origin()
         )
+        if not request.run_at:
+            self._kernel.idle.expect(queue)
+        made = await written
         if isinstance(made, Refusal):
             raise made
         return made
