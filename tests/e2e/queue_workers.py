@@ -23,6 +23,15 @@ async def waits(ctx: Context) -> None:
     _tell(ctx, witness, "end")
 
 
+async def waits_in_its_effect(ctx: Context) -> None:
+    """Begin something outside, and do not come to its end."""
+    witness = _witness(ctx)
+    async with ctx.once(_name(ctx)) as effect:
+        assert effect.is_new, "there is no second one"
+        _tell(ctx, witness, "effect")
+        await anyio.sleep_forever()
+
+
 async def blocks(ctx: Context) -> None:
     """Hold the event loop in the first attempt, as careless code does; have one effect in any."""
     witness = _witness(ctx)
