@@ -27,6 +27,7 @@ from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
 from supervisor.ledger.holds import Metering
 from supervisor.outcome import Outcome
+from supervisor.redaction import REDACTION
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
@@ -354,7 +355,8 @@ class Context:
             fix = f"give 0 to {HOURS_MAX:g}"
             raise InputRefused(subject=f"saved {hours}", what="is no number of hours", fix=fix)
         before = self.saved_by_now or Saved(micro_hours=0)
-        told = "; ".join(text for text in (before.what, storable(what)) if text)
+        clean = REDACTION.text(storable(what))
+        told = "; ".join(text for text in (before.what, clean) if text)
         total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
         self.saved_by_now = Saved(micro_hours=total, what=told[:_WHAT_MAX])
 
