@@ -132,8 +132,9 @@ def build_models(loaded: Loaded) -> Models:
         name: _source(name, section, loaded.secret(section.api_key_env))
         for name, section in loaded.config.providers.items()
     }
-    named = (worker.model for worker in loaded.config.worker.values())
-    return Models(sources, named=[name for name in named if name])
+    workers = loaded.config.worker.values()
+    named = [name for worker in workers for name in (worker.model, *worker.fallback) if name]
+    return Models(sources, named=named)
 
 
 def _source(name: str, section: ProviderSection, api_key: str | None) -> Source:
@@ -145,6 +146,7 @@ def _source(name: str, section: ProviderSection, api_key: str | None) -> Source:
         attempts_max=section.attempts_max,
         retry_delay_s=section.retry_delay_s,
         retry_delay_max_s=section.retry_delay_max_s,
+        retry_after_max_s=section.retry_after_max_s,
     )
 
 
@@ -186,6 +188,7 @@ def build_plan(loaded: Loaded, name: str) -> WorkerPlan:
         tick_timeout_s=section.tick_timeout_s,
         checkpoint_every=section.checkpoint_every or config.session.checkpoint_every,
         model=section.model or "",
+        fallback=section.fallback,
         options=section.options,
         identity=identity_of(section.identity),
         value=_value(config, section),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from supervisor.config.explain import did_you_mean
 from supervisor.config.model_sections import IdentitySection, ModelsSection
-from supervisor.config.sections import BudgetSection, Config
+from supervisor.config.sections import BudgetSection, Config, WorkerSection
 from supervisor.errors import ConfigError
 from supervisor.identity import name_problem
 
@@ -195,6 +195,24 @@ def check_routing(config: Config, fail: Fail) -> None:
         if not getattr(config.routing, rule.use):
             fix = f"give [routing] {rule.use} a model"
             raise fail(f"routing.rule[{number}].use", rule.use, "has no models", fix)
+
+
+def check_fallback(key: str, worker: WorkerSection, config: Config, fail: Fail) -> None:
+    """Check the models behind a worker's own: each is one, and another one.
+
+    Raises:
+        ConfigError: made by `fail`.
+    """
+    seen = {worker.model}
+    for model in worker.fallback:
+        if model in CLASSES:
+            fix = "write PROVIDER/MODEL: a class is for `model`"
+            raise fail(key, model, "is a class of models", fix)
+        check_model(key, model, model, config, fail)
+        if model in seen:
+            fix = "name each model once, and not the worker's own"
+            raise fail(key, model, "is asked already when this is reached", fix)
+        seen.add(model)
 
 
 def check_asked(key: str, model: str, config: Config, fail: Fail) -> None:

@@ -14,6 +14,7 @@ from supervisor.config.alert_checks import check_alerts
 from supervisor.config.budget_checks import (
     check_asked,
     check_budgets,
+    check_fallback,
     check_governed_models,
     check_identity,
     check_routing,
@@ -209,6 +210,7 @@ class _Checker:
             self.window(f"{key}.window", worker.window)
         if worker.model is not None:
             check_asked(f"{key}.model", worker.model, config, self.fail)
+        check_fallback(f"{key}.fallback", worker, config, self.fail)
         check_identity(f"{key}.identity", worker.identity, self.fail)
         check_http(f"{key}.http", worker.http, self.fail)
         check_output(f"{key}.output", worker.output, self.fail)
@@ -232,12 +234,12 @@ class _Checker:
     def key(
         self, key: str, worker: WorkerSection, config: Config, environment: Mapping[str, str]
     ) -> None:
-        for model in models_of(worker.model or "", config):
+        for model in (*models_of(worker.model or "", config), *worker.fallback):
             name = model.partition("/")[0]
             variable = config.providers[name].api_key_env
             if variable and not environment.get(variable):
                 what = f"needs the API key of provider {name}, and ${variable} is not set"
-                raise self._fail(key, worker.model, what, f"set ${variable} in the environment")
+                raise self._fail(key, model, what, f"set ${variable} in the environment")
 
 
 def without_password(url: str) -> str:

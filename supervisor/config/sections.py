@@ -115,6 +115,7 @@ class ProviderSection(_Section, frozen=True, kw_only=True):
     attempts_max: Positive = 3
     retry_delay_s: Seconds = 0.5
     retry_delay_max_s: Seconds = 30.0
+    retry_after_max_s: Seconds = 60.0
     answer_max_bytes: Positive = 4_000_000
     script: Mapping[str, object] = {}
 
@@ -178,6 +179,7 @@ class WorkerSection(_Section, frozen=True, kw_only=True):
     jitter_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     has_work: str | None = None
     model: str | None = None
+    fallback: tuple[str, ...] = ()
     tick_timeout_s: Seconds = 120.0
     window: str | None = None
     checkpoint_every: Positive | None = None

@@ -54,6 +54,20 @@ class ModelRouted(Event, frozen=True, kw_only=True):
     best: str = ""
 
 
+class ModelFellBack(Event, frozen=True, kw_only=True):
+    """Another model is asked than `asked`, as [worker.NAME] fallback says; `why` it, not that one.
+
+    It stands with the hold of the call to `model`; `code` is the refusal's or the error's.
+    """
+
+    kind = "model_fell_back"
+    worker: str
+    asked: str
+    model: str
+    code: str
+    why: str
+
+
 class ContextCompacted(Event, frozen=True, kw_only=True):
     """A worker made its input shorter, as it was above a context budget; bounds in tokens."""
 

@@ -98,9 +98,13 @@ def status_failure(
 ) -> ProviderFailed:
     """Return what an HTTP status other than 2xx means; `said` is an excerpt of the body."""
     words = f": {said}" if said else ""
+    wish = ""
+    if retry_after_s:
+        least = " or more" if retry_after_s >= RETRY_AFTER_MAX_S else ""
+        wish = f" (it asks to wait {retry_after_s:g} s{least})"
     return ProviderFailed(
         subject=f"provider {name}",
-        what=f"HTTP {status}{words}",
+        what=f"HTTP {status}{words}{wish}",
         fix=_cure(name, status),
         was_refused=httpx.codes.is_client_error(status),
         is_retryable=httpx.codes.is_server_error(status) or status in _RETRYABLE_4XX,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from supervisor.events import model_kinds
+from supervisor.events.event import Event
 from supervisor.governance.model_governor import ModelAccess
 from supervisor.providers.provider import Message, ModelRequest
 from supervisor.worker.callers import Caller
@@ -18,7 +19,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker asks of a model, and on whose behalf.
 
     `compact` is its own way to shorten the messages. `routed` says how its class became the model,
-    and `best` what the best one would have been.
+    and `best` what the best one would have been. `fallback` are the models to ask where this one
+    gives no answer, and `fell` says that it is one of these. Where the worker has not said how
+    long the answer may be, each model's own `max_tokens` applies.
     """
 
     model: Model
@@ -29,6 +32,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     compact: Compact | None = None
     routed: model_kinds.ModelRouted | None = None
     best: Model | None = None
+    fallback: tuple[str, ...] = ()
+    fell: model_kinds.ModelFellBack | None = None
+    is_length_given: bool = True
 
 
 def request_of(question: Question) -> ModelRequest:
@@ -52,8 +58,20 @@ def bid_for(kernel: Kernel, question: Question, *, is_cheapest: bool = False) ->
         output_tokens_max=max_tokens,
         output_tokens_min=min(kernel.policy.min_output_tokens, max_tokens),
         is_cheapest=is_cheapest,
-        notes=() if question.routed is None else (question.routed,),
+        notes=_notes(question),
     )
+
+
+def _notes(question: Question) -> tuple[Event, ...]:
+    """Return what goes on record with the hold: how the call came to its model."""
+    notes: list[Event] = []
+    if question.routed is not None:
+        notes.append(question.routed)
+    if question.fell is not None:
+        # A probe may take another model of the same provider.
+        model = question.model.full_name
+        notes.append(msgspec.structs.replace(question.fell, model=model))
+    return tuple(notes)
 
 
 def cheapest(kernel: Kernel, question: Question) -> Question:

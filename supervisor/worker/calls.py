@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 import msgspec
 from msgspec.structs import replace
 
-from supervisor.backoff import delay_s
-from supervisor.errors import ProviderFailed, Refusal, StoreUnavailable
+from supervisor.errors import Refusal, StoreUnavailable
 from supervisor.events import model_kinds
 from supervisor.events.log import Origin
 from supervisor.governance.breakers import Fault
@@ -24,6 +24,7 @@ from supervisor.ledger.holds import Hold, HoldRequest, HoldStatus, Metering
 from supervisor.money import to_usd
 from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.worker import placing
+from supervisor.worker.attempts import Attempts
 from supervisor.worker.bidding import Question, bid_for, cheapest, request_of
 from supervisor.worker.call_blocks import Ending, RecordingRefusal
 from supervisor.worker.callers import Caller
@@ -33,9 +34,9 @@ from supervisor.worker.own_probe import OwnProbe
 from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.replies import Reply, ReplyStream
-from supervisor.worker.streak import Abreast, Streak, fingerprint
+from supervisor.worker.streak import Streak, Streaks, fingerprint
 
-_RETRY_FACTOR = 2.0
+T = TypeVar("T")
 _NOTHING = Amounts()
 
 
@@ -63,13 +64,17 @@ class Calls:
         self._ends: list[HoldEnd] = []
         self._written: list[Awaitable[object]] = []
         self._probe = OwnProbe()
-        self._abreast = Abreast()
-        self.streak = Streak()
+        self._streaks = Streaks(Streak())
         self.is_watched = True
 
     def go_on(self, streak: Streak, *, is_watched: bool) -> None:
         """Begin with the worker's last call, and with what the breakers knew of the tick."""
-        self.streak, self.is_watched = streak, is_watched
+        self._streaks, self.is_watched = Streaks(streak), is_watched
+
+    @property
+    def streak(self) -> Streak:
+        """The streak with which the worker's next tick begins."""
+        return self._streaks.paid
 
     def origin(self, command_id: str = "") -> Origin:
         """Return the origin of an event that this tick makes now."""
@@ -81,31 +86,18 @@ class Calls:
         )
 
     async def complete(self, question: Question) -> Reply:
-        """Call a model, trying again as its provider allows, each try under its own hold.
+        """Call a model, and those behind it, trying as `Attempts` says, each try under its hold.
 
         Raises:
             Refusal: a gate said no, or the worst case did not fit; nothing was sent.
             ProviderFailed: the last try failed.
         """
-        model = question.model
-        for attempt in range(1, model.attempts_max + 1):
-            try:
-                return await self._try(question)
-            except ProviderFailed as error:
-                if attempt == model.attempts_max or not error.is_retryable:
-                    raise
-                await anyio.sleep(self._retry_delay_s(model, attempt, error))
-        raise AssertionError(f"model {model.full_name} allows no attempt")
+        return await self._attempts(self._try).ask(question)
 
-    def _retry_delay_s(self, model: Model, attempt: int, error: ProviderFailed) -> float:
-        own_s = delay_s(
-            attempt,
-            first_s=model.retry_delay_s,
-            max_s=model.retry_delay_max_s,
-            factor=_RETRY_FACTOR,
-            chance=self._kernel.chance,
+    def _attempts(self, once: Callable[[Question], Awaitable[T]]) -> Attempts[T]:
+        return Attempts(
+            kernel=self._kernel, worker=self._worker, once=once, recording=self.recording_refusal
         )
-        return max(own_s, error.retry_after_s or 0.0)
 
     async def _try(self, question: Question) -> Reply:
         call = await self._place_call(question)
@@ -115,17 +107,28 @@ class Calls:
 
     @asynccontextmanager
     async def stream(self, question: Question) -> AsyncIterator[ReplyStream]:
-        """Call a model and give its answer as it arrives; tried once.
+        """Call a model and give its answer as it arrives.
 
-        A stream that is left before its end is forfeited: what it cost is not known.
+        It is tried as `complete` does until the first of its text has come, and never after it:
+        the worker has seen that. A stream that is left before its end is forfeited: what it cost
+        is not known.
 
         Raises:
             Refusal, ProviderFailed: as for `complete`.
         """
+        opened, reply = await self._attempts(self._open_stream).ask(question)
+        async with opened:
+            yield reply
+
+    async def _open_stream(self, question: Question) -> tuple[AsyncExitStack, ReplyStream]:
+        """Return a stream whose first text has come, and what is left to be closed after it."""
         call = await self._place_call(question)
-        with Ending(self, call.hold):
-            async with call.model.provider.stream(call.request) as arriving:
-                yield ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
+        async with AsyncExitStack() as opened:
+            opened.enter_context(Ending(self, call.hold))
+            arriving = await opened.enter_async_context(call.model.provider.stream(call.request))
+            reply = ReplyStream(arriving, lambda: self._conclude(call, arriving.answer))
+            await reply.begin()
+            return opened.pop_all(), reply
 
     async def _place_call(self, question: Question) -> _Call:
         question, bound = await self._bounded(question)
@@ -137,7 +140,7 @@ class Calls:
                 granted = await self._ask_for(question, is_cheapest=True)
                 assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
             taking.name(granted.hold.id)
-        self._abreast.begin(granted.hold.id)
+        self._streaks.begin(granted.hold.id)
         model, asked = question.model, request_of(question)
         return _Call(
             model=model,
@@ -295,10 +298,8 @@ class Calls:
 
     def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage
-        model, messages = call.model.full_name, call.request.messages
-        is_beside = self._abreast.covers(call.hold.id)
-        said = fingerprint(model, messages, answer.text)
-        self.streak = Streak() if is_beside else self.streak.then(said)
+        said = fingerprint(call.model.full_name, call.request.messages, answer.text)
+        repeats = self._streaks.add(call.hold.id, said, is_free=call.model.price.is_free)
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")
             cost = call.hold.cost_held
@@ -313,7 +314,6 @@ class Calls:
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
             end = self._end_of(call.hold, HoldStatus.SETTLED)
-            repeats = self.streak.repeats
             self._end(replace(end, actual=actual, metering=metering, repeats=repeats))
         return Reply(
             text=answer.text,
@@ -356,7 +356,7 @@ class Calls:
             asyncio.get_running_loop().call_soon(self._write_ends)
         self._ends.append(end)
         self._probe.end(hold_id)
-        self._abreast.end(hold_id)
+        self._streaks.end(hold_id)
 
     def _write_ends(self) -> None:
         """Hand over what has ended to the store, which keeps the order of calls."""

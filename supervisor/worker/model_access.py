@@ -46,7 +46,8 @@ class ModelAccess:
         `prompt` is a text or a conversation of `{"role", "content"}`. `model` is
         `provider/model`, or a class (cheap, balanced, best) where the config has [routing]; the
         worker's own where it is left out. `max_tokens` bounds the answer; the provider's
-        configured one where it is left out, and less where the budget is short.
+        configured one where it is left out, and less where the budget is short. Where the model
+        gives no answer, those of [worker.NAME] fallback are asked; `Reply.model` is who answered.
         `identity` (org, team, user) is on whose behalf it is, `conversation` in which one: their
         budgets apply. What the identity leaves out is the worker's own. `compact` is awaited with
         the messages and how many tokens they may have, where they are above [context].
@@ -112,6 +113,8 @@ class ModelAccess:
                 purpose=purpose,
                 caller=caller,
                 compact=words.get("compact"),
+                fallback=_behind(chosen.full_name, self._plan.fallback),
+                is_length_given=max_tokens is not None,
                 routed=None if routed is None else routed.event,
                 best=None if routed is None else routed.best,
             )
@@ -122,6 +125,11 @@ class ModelAccess:
         if routing is None or wish.asked not in CLASSES:
             return None
         return await choose(self._kernel, routing, wish)
+
+
+def _behind(model: str, fallback: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the models that come after this one: all of them where it is none of them."""
+    return fallback[fallback.index(model) + 1 :] if model in fallback else fallback
 
 
 def _check_length(max_tokens: int | None) -> None:

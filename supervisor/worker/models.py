@@ -27,6 +27,7 @@ class Model:
     attempts_max: int
     retry_delay_s: float
     retry_delay_max_s: float
+    retry_after_max_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Source:
     attempts_max: int
     retry_delay_s: float
     retry_delay_max_s: float
+    retry_after_max_s: float = 60.0
 
 
 class Models:
@@ -78,6 +80,7 @@ class Models:
             attempts_max=source.attempts_max,
             retry_delay_s=source.retry_delay_s,
             retry_delay_max_s=source.retry_delay_max_s,
+            retry_after_max_s=source.retry_after_max_s,
         )
 
     def cheapest(self, full_name: str, at: datetime, *, may_use: Callable[[Model], bool]) -> Model:

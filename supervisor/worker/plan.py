@@ -23,6 +23,7 @@ from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.identity import NOBODY, Identity
+from supervisor.jobs.idle import IdleWorkers
 from supervisor.jobs.job import JobRules
 from supervisor.jobs.leases import InHand
 from supervisor.ledger.accounts import Budgets
@@ -57,7 +58,8 @@ class Schedule(Protocol):
 class WorkerPlan:
     """One worker of the config.
 
-    `model` is its default `provider/model`, empty for none; `identity` is on whose behalf it calls
+    `model` is its default `provider/model`, empty for none, and `fallback` are those to ask where
+    a model gives no answer; `identity` is on whose behalf it calls
     where it does not say. With a `queue` it ticks for jobs.
     """
 
@@ -69,6 +71,7 @@ class WorkerPlan:
     checkpoint_every: int
     model: str
     options: Mapping[str, object]
+    fallback: tuple[str, ...] = ()
     has_work: WakeGate | None = None
     identity: Identity = NOBODY
     http: HttpRules = field(default_factory=HttpRules)
@@ -125,6 +128,7 @@ class Kernel:
     request_stop: Callable[[str], None]
     in_flight: InFlight = field(default_factory=InFlight)
     in_hand: InHand = field(default_factory=InHand)
+    idle: IdleWorkers = field(default_factory=IdleWorkers)
     is_stopping: bool = False
     wait_slice_s: float = 30.0
     hosts: HostBook = field(default_factory=HostBook)

@@ -26,11 +26,23 @@ class ReplyStream:
     """An answer that is still arriving: iterate over its pieces, then read `reply`."""
 
     def __init__(self, arriving: AnswerStream, conclude: Callable[[], Reply]) -> None:
-        self._arriving = arriving
+        self._arriving = aiter(arriving)
         self._conclude = conclude
+        self._first: str | None = None
         self._reply: Reply | None = None
 
+    async def begin(self) -> None:
+        """Wait for the first piece, before anybody is given the stream.
+
+        Raises:
+            ProviderFailed: the stream broke, and nobody has seen any of it.
+        """
+        self._first = await anext(self._arriving, None)
+
     async def __aiter__(self) -> AsyncIterator[str]:
+        first, self._first = self._first, None
+        if first is not None:
+            yield first
         async for piece in self._arriving:
             yield piece
         self._reply = self._conclude()

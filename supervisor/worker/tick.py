@@ -11,6 +11,7 @@ import anyio.lowlevel
 from supervisor.errors import (
     CommandConflict,
     HttpFailed,
+    ItemsChanged,
     OutputRejected,
     ProviderFailed,
     Refusal,
@@ -39,7 +40,14 @@ from supervisor.worker.records import (
 
 _STORE_RETRY_S = 1.0
 #: Nos, and failures of the world or of what a worker has made: none of them is its crash.
-_OUTSIDE = (Refusal, ProviderFailed, HttpFailed, OutputRejected, StoreUnavailable)
+_OUTSIDE = (
+    Refusal,
+    ProviderFailed,
+    HttpFailed,
+    OutputRejected,
+    ItemsChanged,
+    StoreUnavailable,
+)
 _WHY_MAX = 500
 _NEXT_IS_DUE = "its next occurrence is due, and overlap = cancel"
 
@@ -128,19 +136,20 @@ def tick_request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) 
         boot_id=kernel.boot_id,
         session=plan.session,
         budgets=kernel.policy.budgets,
-        model=plan.model,
-        is_free=_is_free(kernel, plan.model),
+        # Where others stand behind it, an account of that one model alone stops no tick.
+        model="" if plan.fallback else plan.model,
+        is_free=_is_free(kernel, plan),
         identity=plan.identity,
         is_called=occasion.is_called,
         claim=occasion.claim,
     )
 
 
-def _is_free(kernel: Kernel, model: str) -> bool:
+def _is_free(kernel: Kernel, plan: WorkerPlan) -> bool:
     """Return whether the worker's next call can cost nothing; a class can where one of it does."""
-    routing = kernel.policy.routing
+    routing, model = kernel.policy.routing, plan.model
     names = routing.classes.get(model, (model,)) if routing is not None else (model,)
-    return any(kernel.models.is_free(name) for name in names)
+    return any(kernel.models.is_free(name) for name in (*names, *plan.fallback))
 
 
 def origin_now(kernel: Kernel, plan: WorkerPlan) -> Origin:

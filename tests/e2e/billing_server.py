@@ -112,14 +112,17 @@ class BillingServer:
 
 
 @contextmanager
-def running_billing_server(folder: Path) -> Iterator[BillingServer]:
-    """Start a server whose files are in `folder`, and end it with the block."""
+def running_billing_server(folder: Path, *, port: int = 0) -> Iterator[BillingServer]:
+    """Start a server whose files are in `folder`, and end it with the block; port 0 is a free one.
+
+    One that was there before goes on with its bills.
+    """
     bills, steps = folder / "bills.jsonl", folder / "steps.json"
     bills.touch()
     steps.write_text("[]", encoding="utf-8")
     stops, stopped = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, __file__, str(bills), str(steps), str(stopped)],
+        [sys.executable, __file__, str(bills), str(steps), str(stopped), str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -198,8 +201,8 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self, counter: _Counter, *, stops: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, counter: _Counter, *, stops: int, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.counter = counter
         self.stops = stops
 
@@ -336,9 +339,9 @@ def _error(message: str) -> bytes:
     return json.dumps({"error": {"message": message, "type": "server_error"}}).encode()
 
 
-def _serve(bills: str, steps: str, stops: str) -> None:
+def _serve(bills: str, steps: str, stops: str, port: str) -> None:
     """Serve until stdin ends, which it does when the parent ends, however it ends."""
-    server = _Server(_Counter(Path(bills), Path(steps)), stops=int(stops))
+    server = _Server(_Counter(Path(bills), Path(steps)), stops=int(stops), port=int(port))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()

@@ -16,8 +16,10 @@ from tests.conftest import START
 from tests.databases import Kind, store_url
 from tests.properties.effort import effort
 from tests.properties.stores import Driven, Store
+from tests.properties.test_breakers_machine import BreakersMachine
 from tests.properties.test_commands_machine import CommandsMachine
 from tests.properties.test_events_machine import EventsMachine
+from tests.properties.test_jobs_machine import JobsMachine
 from tests.properties.test_kill_switch_machine import KillSwitchMachine
 from tests.properties.test_ledger_machine import LedgerMachine
 from tests.properties.test_sessions_machine import SessionsMachine
@@ -52,7 +54,15 @@ def opened(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> Opened
 @pytest.mark.parametrize("kind", sorted(EXAMPLES))
 @pytest.mark.parametrize(
     "machine",
-    [CommandsMachine, EventsMachine, KillSwitchMachine, LedgerMachine, SessionsMachine],
+    [
+        BreakersMachine,
+        CommandsMachine,
+        EventsMachine,
+        JobsMachine,
+        KillSwitchMachine,
+        LedgerMachine,
+        SessionsMachine,
+    ],
     ids=lambda machine: machine.__name__,
 )
 def test_machine_on_a_driver(

@@ -54,6 +54,31 @@ BAD_VALUES = {
         "worker.a.model = 'cheap'",
         "is a class without models; give [routing] cheap a model",
     ),
+    "fallback to a class": (
+        WORKER + 'every_s = 1.0\nfallback = ["cheap"]\n',
+        "worker.a.fallback = 'cheap'",
+        "is a class of models; write PROVIDER/MODEL",
+    ),
+    "fallback to a model of no provider": (
+        WORKER + 'every_s = 1.0\nfallback = ["cloud/large"]\n',
+        "worker.a.fallback = 'cloud/large'",
+        "names no provider of this config",
+    ),
+    "fallback to the model itself": (
+        '[providers.b]\nkind = "builtin"\n'
+        + WORKER
+        + 'every_s = 1.0\nmodel = "b/x"\nfallback = ["b/x"]\n',
+        "worker.a.fallback = 'b/x'",
+        "is asked already when this is reached; name each model once",
+    ),
+    "fallback whose key is missing": (
+        '[providers.c]\nkind = "anthropic"\napi_key_env = "NO_SUCH_KEY"\n'
+        '[providers.b]\nkind = "builtin"\n'
+        + WORKER
+        + 'every_s = 1.0\nmodel = "b/x"\nfallback = ["c/y"]\n',
+        "worker.a.model = 'c/y'",
+        "needs the API key of provider c, and $NO_SUCH_KEY is not set",
+    ),
     "class with a model of no provider": (
         '[routing]\nbest = ["cloud/large"]\n',
         "routing.best = 'cloud/large'",

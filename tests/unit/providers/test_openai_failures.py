@@ -175,7 +175,7 @@ async def test_429_was_refused_and_says_when_to_come_back(call: Call) -> None:
     assert failure.was_refused
     assert failure.is_retryable
     assert failure.retry_after_s == 7.0
-    assert "HTTP 429: slow down" in str(failure)
+    assert "HTTP 429: slow down (it asks to wait 7 s)" in str(failure)
 
 
 @BOTH_WAYS
