@@ -24,6 +24,8 @@ from supervisor.storage.database import Database, Transaction
 _LOOK_EVERY_S = 5.0
 _RETRY_S = 1.0
 _ANY_NUMBER = 1_000_000
+#: At the most often, whatever is heard.
+_PAUSE_S = 0.05
 #: How often while others have jobs in hand, and then when the first of their leases is over: a
 #: renewal is seen half a second late at most, so that a dead one's jobs are taken within a second.
 _OTHERS_EVERY_S = 0.5
@@ -67,6 +69,8 @@ class JobWatch:
         self._queues = queues
         self._arrive = arrive
         self._asked = anyio.Event()
+        # Another process's job comes at once where its commit is heard; else `look` is told.
+        database.heed(self.look)
 
     def follow(self, facts: Sequence[object]) -> None:
         """Wake workers for what one commit has put into a queue and left there."""
@@ -108,9 +112,13 @@ class JobWatch:
         """Wake workers when jobs are due, until cancelled."""
         while True:
             self._asked = anyio.Event()
+            looked_s = self._clock.monotonic()
             delay_s = await self._look()
             with anyio.move_on_after(delay_s):
                 await self._asked.wait()
+            # Whoever else is busy may commit a thousand times a second.
+            left_s = looked_s + _PAUSE_S - self._clock.monotonic()
+            await anyio.sleep(max(left_s, 0.0))
 
     async def _look(self) -> float:
         """Wake the workers of queues with due jobs, and return the seconds until the next look."""

@@ -218,6 +218,9 @@ class LifeStore:
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._group.listen(listener)
 
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Hear nothing: there is nobody else."""
+
     async def has_foreign_commits(self) -> bool:
         """The simulation tells the kill watch itself: it would look 60 million times a month."""
         return False

@@ -149,6 +149,9 @@ class SqliteDatabase:
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._group.listen(listener)
 
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Hear nothing: no process tells another of its commits here."""
+
     async def has_foreign_commits(self) -> bool:
         # The log's size and time answer most calls without a turn on the thread. They are
         # trusted only once they are older than the clock's grain in the file system.
