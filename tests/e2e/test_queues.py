@@ -137,8 +137,9 @@ def test_a_blocked_loop_loses_its_job_and_its_late_completion_is_refused(
             site.configure(config(tmp_path, database, "blocks", name=site.folder.name))
         blocked = sites[0].start_ready()
         enqueue(sites[0], "job")
-        wait_until(lambda: runs_of(witness, blocked), what="it blocks")
+        wait_until(lambda: runs_of(witness, blocked), what="it has the job")
         other = sites[1].start_ready()
+        (tmp_path / "go").touch()
         wait_until(lambda: ends(database), what="the job is done")
         assert blocked.is_running
         assert [run.pid for run in witness.seen() if run.what == "run"] == [blocked.pid, other.pid]
@@ -163,6 +164,7 @@ def test_a_blocked_loop_loses_its_job_and_its_late_completion_is_refused(
 def test_a_blocked_loop_that_nobody_relieves_does_its_job_once(installation: Installation) -> None:
     """Acceptance 4, on SQLite: no other daemon is there to take the job."""
     folder = installation.folder
+    (folder / "go").touch()
     installation.configure(config(folder, "sqlite", "blocks", name="w"))
     daemon = installation.start_ready()
     enqueue(installation, "job")
