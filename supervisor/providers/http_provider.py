@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import httpx
 
@@ -80,6 +80,10 @@ class HttpProvider:
     certificate paths): config.py alone does that. No retries: each try needs a hold of its own.
     """
 
+    #: Where its models are listed, and where calls go, below `base_url`.
+    catalogue_path: ClassVar[str] = "/models"
+    call_path: ClassVar[str] = ""
+
     name: str
     base_url: str = field(repr=False)
     api_key: str | None = field(repr=False)
@@ -125,6 +129,32 @@ class HttpProvider:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+    async def peek(self, path: str, *, content: bytes | None = None) -> tuple[int, bytes]:
+        """Ask for something that is no work, and return the answer's status and its beginning.
+
+        Raises:
+            ProviderFailed: there was no answer.
+        """
+        try:
+            async with self._client.stream(
+                "GET" if content is None else "POST",
+                self.base_url.rstrip("/") + path,
+                headers={"accept-encoding": "identity", **self._headers()},
+                content=content,
+            ) as response:
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > self.answer_max_bytes:
+                        raise oversized_failure(self.name, bytes_max=self.answer_max_bytes)
+                return response.status_code, bytes(body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._transport_failure(error) from error
+
+    def _headers(self) -> dict[str, str]:
+        """Return what says who asks, in the vendor's dialect."""
+        raise NotImplementedError
 
     async def _fetch(self, path: str, *, headers: dict[str, str], content: bytes) -> bytes:
         """Send one request and return the body of its 2xx answer."""
