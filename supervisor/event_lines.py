@@ -60,6 +60,8 @@ _LEVELS: dict[str, int] = {
     "effect_unknown": logging.ERROR,
     "job_claimed": logging.DEBUG,
     "job_completed": logging.DEBUG,
+    "items_begun": logging.DEBUG,
+    "item_done": logging.DEBUG,
     "job_retried": logging.WARNING,
     "job_quarantined": logging.ERROR,
     "job_dead_lettered": logging.ERROR,

@@ -19,6 +19,11 @@ from supervisor.redaction import REDACTION
 _TICK_BUCKETS_S = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
 _CALL_BUCKETS_S = (0.05, 0.25, 1, 2.5, 5, 10, 30, 60, 120)
 _TOKEN_BUCKETS = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+_PROGRESS = {
+    "items_done": "Items of the worker's running tick that are done.",
+    "items": "Items of it in all, where that is known.",
+    "remaining_seconds": "How long it takes yet at its pace, where that can be said.",
+}
 #: A closed set, so that the label stays one.
 LIVES = ("running", "restarting", "failed", "stopped")
 
@@ -144,6 +149,22 @@ class Metrics:
         self._dead_letters = Gauge(
             "supervisor_dead_letters", "Jobs that failed for good.", ["queue"], registry=registry
         )
+
+        self._progress = {
+            what: Gauge(f"supervisor_progress_{what}", text, ["worker"], registry=registry)
+            for what, text in _PROGRESS.items()
+        }
+
+    def show_progress(self, worker: str, done: int, total: int | None, eta_s: float | None) -> None:
+        """Set how far the worker's tick has come; what nobody can say has no series."""
+        for what, value in (("items_done", done), ("items", total), ("remaining_seconds", eta_s)):
+            if value is not None:
+                self._progress[what].labels(worker).set(value)
+
+    def forget_progress(self) -> None:
+        """Drop what `show_progress` has set: what is not at work is shown no more."""
+        for gauge in self._progress.values():
+            gauge.clear()
 
     def show_jobs(self, counts: Iterable[tuple[str, str, int]]) -> None:
         """Set how many jobs of each queue are in each state."""

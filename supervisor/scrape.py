@@ -8,19 +8,22 @@ from datetime import datetime
 import msgspec
 
 from supervisor.alerts.record import Undelivered, undelivered
-from supervisor.clock import from_us
+from supervisor.clock import from_us, to_us
 from supervisor.governance.backlog import Backlog, read_backlog
 from supervisor.governance.breaker import Breaker, all_breakers
 from supervisor.governance.drills import Drill, last_passes
 from supervisor.governance.job_facts import QueueCount, queue_counts
 from supervisor.governance.kill_switch import Latch, engaged
 from supervisor.governance.session import Session
+from supervisor.jobs.progress import Progress, running_progress
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.holds import Account, find_account
 from supervisor.ledger.limits import ledger_now
 from supervisor.metrics import Metrics
 from supervisor.money import to_usd
 from supervisor.storage.database import Transaction
+
+_ROWS_MAX = 1_000
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     approvals: Backlog
     jobs: Sequence[QueueCount]
     undelivered: Undelivered
+    progress: Sequence[Progress]
     now: datetime
 
 
@@ -51,6 +55,7 @@ def read_gauges(tx: Transaction, budgets: Budgets, now: datetime) -> Gauges:
         approvals=read_backlog(tx),
         jobs=queue_counts(tx),
         undelivered=undelivered(tx),
+        progress=running_progress(tx, _ROWS_MAX),
         now=now,
     )
 
@@ -68,6 +73,10 @@ def show(metrics: Metrics, gauges: Gauges) -> None:
     metrics.approvals_pending.set(gauges.approvals.pending)
     metrics.approval_oldest_age.set(gauges.approvals.oldest_age_s(gauges.now))
     metrics.show_jobs((one.queue, one.state, one.jobs) for one in gauges.jobs)
+    metrics.forget_progress()
+    # The latest of each worker stands first; the others are loops around it.
+    for row in {row.worker: row for row in reversed(gauges.progress)}.values():
+        metrics.show_progress(row.worker, row.done, row.total, row.eta_s(to_us(gauges.now)))
     for breaker in gauges.breakers:
         metrics.show_breaker(breaker.name, breaker.state)
     for drill in Drill:

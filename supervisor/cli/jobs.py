@@ -10,7 +10,13 @@ import msgspec
 
 from supervisor.assembly import build_job_rules
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.output import print_json, print_table, print_warning, print_wrapped
+from supervisor.cli.output import (
+    print_json,
+    print_table,
+    print_warning,
+    print_wrapped,
+    span_text,
+)
 from supervisor.cli.parser import Parser, did_you_mean, span_s, whole_number
 from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
@@ -21,6 +27,7 @@ from supervisor.events.log import Origin
 from supervisor.governance import job_commands
 from supervisor.governance.job_commands import JobCommand, JobDecided, ResolveCommand
 from supervisor.governance.job_facts import JobFacts, newest_jobs, one_job
+from supervisor.governance.work_progress import ProgressStatus
 from supervisor.jobs.job import JobState, Terms, request_job
 
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
@@ -170,18 +177,30 @@ def _list(invocation: Invocation, options: JobsOptions) -> int:
 
 
 def _show(invocation: Invocation, job_id: str) -> int:
-    facts: JobFacts = read_store(invocation.load(), one_job, job_id)
+    facts: JobFacts = read_store(invocation.load(), one_job, job_id, SystemClock().now())
     if invocation.is_json:
         print_json(facts)
         return 0
     for name, value in msgspec.structs.asdict(facts).items():
-        if name == "history":
+        if name in ("history", "progress"):
             continue
         shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         print_wrapped(f"{name.replace('_', ' '):<18}{shown or '-'}")
+    for one in facts.progress:
+        _, loop, count, to_go, item = progress_row(one)
+        print_wrapped(f"progress {loop}: {count}, to go: {to_go}, item: {item}")
     for failure in facts.history:
         print_wrapped(f"attempt {failure.attempt} at {failure.at}: {failure.error}")
     return 0
+
+
+def progress_row(one: ProgressStatus) -> tuple[str, ...]:
+    """Return whose work it is, its loop, how many are done, how long it takes yet, and the item."""
+    item = f"in {one.item}" if one.item else f"behind {one.last_item}" if one.last_item else "-"
+    to_go = "-" if one.eta_s is None else f"about {span_text(one.eta_s)}"
+    if not one.is_running:
+        to_go = "waits"
+    return (f"{one.worker} {one.job}".strip(), one.name or "-", one.count, to_go, item)
 
 
 def _enqueue(invocation: Invocation, options: JobsOptions) -> int:
@@ -220,7 +239,7 @@ def _decide(invocation: Invocation, options: JobsOptions) -> int:
     job, why = options.name or "", options.why or ""
     # Before the write, which would make a store where there is none.
     if "/" not in job:
-        read_store(loaded, one_job, job)
+        read_store(loaded, one_job, job, SystemClock().now())
     origin = origin_of(options)
     if options.action == "resolve":
         resolved = ResolveCommand(job=job, is_done=options.done, why=why)

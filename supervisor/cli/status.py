@@ -6,6 +6,7 @@ from supervisor.assembly import build_budgets
 from supervisor.cli.breakers import TITLES as BREAKER_TITLES
 from supervisor.cli.breakers import breaker_row
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.jobs import progress_row
 from supervisor.cli.output import (
     print_error,
     print_json,
@@ -86,6 +87,7 @@ def _print(status: Status) -> None:
     for problem in problems(status):
         print_wrapped(f"  ! {problem.what}; {problem.fix}")
     _print_workers(status)
+    _print_progress(status)
     _print_sessions(status)
     if status.accounts:
         print()
@@ -130,6 +132,14 @@ def _print_workers(status: Status) -> None:
     for worker in status.workers:
         if worker.last_why and worker.is_configured:
             print_wrapped(f"  {worker.name}: {worker.last_outcome}: {worker.last_why}")
+
+
+def _print_progress(status: Status) -> None:
+    if not status.progress:
+        return
+    print()
+    rows = [progress_row(one) for one in status.progress]
+    print_table(("WORK", "LOOP", "DONE>", "TO GO>", "ITEM"), rows)
 
 
 def _print_sessions(status: Status) -> None:

@@ -148,3 +148,31 @@ class CompletionRefused(Event, frozen=True, kw_only=True):
     tick: int
     token: int
     jobs: tuple[str, ...]
+
+
+class ItemsBegun(Event, frozen=True, kw_only=True):
+    """A loop over items began; the first `done` of them were committed before and are not repeated.
+
+    `job` is empty where a tick works for none.
+    """
+
+    kind = "items_begun"
+    worker: str
+    tick: int
+    name: str
+    job: str = ""
+    done: int = 0
+    total: int | None = None
+
+
+class ItemDone(Event, frozen=True, kw_only=True):
+    """One more item is done, with all that its worker keeps of it: `done` in all."""
+
+    kind = "item_done"
+    worker: str
+    tick: int
+    name: str
+    job: str = ""
+    done: int
+    total: int | None = None
+    item: str = ""

@@ -17,6 +17,7 @@ from supervisor.governance.audit_exports import ExportAudit
 from supervisor.governance.audit_findings import Finding, Findings
 from supervisor.governance.audit_holds import HoldAudit
 from supervisor.governance.audit_jobs import JobAudit
+from supervisor.governance.audit_progress import ProgressAudit
 from supervisor.governance.audit_proposals import ProposalAudit
 from supervisor.governance.audit_states import StateAudit
 from supervisor.governance.audit_ticks import TickAudit
@@ -58,10 +59,10 @@ def audit(tx: Transaction, *, is_export: bool = False) -> AuditReport:
     each session; its window, status, counters and seal; that the session before it is there; each
     account's balance, limit and overrun; each hold; that each tick ended once, where it began;
     each proposal, ticket and session grant; each job, its payload and claim, and how many there
-    are; each kill latch, breaker and operator's command; the ledger's clock; that what stays of
-    pruned windows is what was sealed. Damage is a finding, and the reading goes on. Memory is
-    bounded by the accounts, by what is open, and by the proposals; run it in one read, so that all
-    is of one moment. What it can't see: docs/audit.md.
+    are; how far each loop over items has come; each kill latch, breaker and operator's command;
+    the ledger's clock; that what stays of pruned windows is what was sealed. Damage is a finding,
+    and the reading goes on. Memory is bounded by the accounts, by what is open, and by the
+    proposals; run it in one read, so that all is of one moment. What it can't see: docs/audit.md.
 
     `is_export` says that the store is filled from an export: it has no exports of its own.
 
@@ -96,6 +97,7 @@ class Replay:
         self._proposals = ProposalAudit(tx, findings)
         self._effects = EffectAudit(tx, findings, sums, is_export=is_export)
         self._jobs = JobAudit(tx, findings, sums, is_export=is_export)
+        self._progress = ProgressAudit(tx, findings, sums, is_export=is_export)
         self._exports = None if is_export else ExportAudit(findings, sums)
         self._events = 0
 
@@ -107,6 +109,7 @@ class Replay:
             self._proposals,
             self._jobs,
             self._effects,
+            self._progress,
             *([self._exports] if self._exports else []),
         ]
         for part in parts:
@@ -153,6 +156,7 @@ class Replay:
         self._proposals.finish()
         self._jobs.finish()
         self._effects.finish()
+        self._progress.finish()
         if self._exports is not None:
             self._exports.finish()
         findings = self._findings

@@ -289,11 +289,14 @@ def _close(tx: Transaction, journal: Journal, breaker: Breaker, *, failures: int
 def close_by_hand(tx: Transaction, journal: Journal, breaker: Breaker, *, why: str) -> None:
     """Close a breaker as if it had never opened: who does it says that its cause is gone.
 
-    One that is closed already forgets the failures that it has counted.
+    One that is closed already forgets the failures that it has counted, and nothing of which an
+    event tells.
     """
+    if breaker.state is BreakerState.CLOSED:
+        _forget(tx, breaker)
+        return
     _keep(tx, Breaker(name=breaker.name, changed_at=to_us(journal.origin.at)))
-    if breaker.state is not BreakerState.CLOSED:
-        journal.add(kinds.BreakerClosed(name=breaker.name, why=why, is_by_hand=True))
+    journal.add(kinds.BreakerClosed(name=breaker.name, why=why, is_by_hand=True))
 
 
 def _keep(tx: Transaction, breaker: Breaker) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from supervisor.clock import from_us, iso
 from supervisor.governance.job_commands import no_job
+from supervisor.governance.work_progress import ProgressStatus, progress_of_job
 from supervisor.jobs.endings import history_of
 from supervisor.jobs.job import Job, JobState
 from supervisor.jobs.queue import find_job
@@ -56,6 +58,7 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_cancel_asked: bool
     error: str
     history: Sequence[FailureLine]
+    progress: Sequence[ProgressStatus] = ()
 
 
 class QueueCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +77,8 @@ def newest_jobs(
     return [_line(job) for job in rows]
 
 
-def one_job(tx: Transaction, job_id: str) -> JobFacts:
-    """Return a job with its payload and history.
+def one_job(tx: Transaction, job_id: str, now: datetime) -> JobFacts:
+    """Return a job with its payload, its history, and how far it has come.
 
     Raises:
         NotFound: it does not exist.
@@ -104,6 +107,7 @@ def one_job(tx: Transaction, job_id: str) -> JobFacts:
             )
             for one in history_of(job.history)
         ],
+        progress=progress_of_job(tx, job.id, now, is_running=job.state is JobState.RUNNING),
     )
 
 

@@ -14,6 +14,7 @@ from supervisor.governance.commands import once
 from supervisor.governance.kill_switch import KillCommand, engage
 from supervisor.governance.rotation import open_session_of, pause_session, system_journal
 from supervisor.governance.session import DAEMON_STOPPED, SessionStatus
+from supervisor.jobs.progress import forget_progress
 from supervisor.storage.database import Transaction
 
 
@@ -110,6 +111,8 @@ def _restore(
             fix=f"`supervisor kill --worker {worker} --why TEXT` ends it; then roll back, release",
         )
     tx.run("workers.restore_state", name=worker, state=checkpoint.state)
+    # What its items have left in the state is undone with it, so that they are done again.
+    forget_progress(tx, f"worker:{worker}")
     session = open_session_of(tx, worker)
     state = checkpoint.state.encode()
     done = RolledBack(

@@ -14,6 +14,7 @@ from supervisor.governance.breaker import Breaker, BreakerState, all_breakers
 from supervisor.governance.kill_switch import engaged
 from supervisor.governance.session import Session, SessionWithTotals
 from supervisor.governance.spending import AccountStatus, read_accounts
+from supervisor.governance.work_progress import ProgressStatus, read_progress
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.limits import ledger_now
 from supervisor.lock import Holder
@@ -146,6 +147,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     kills: tuple[KillStatus, ...] = ()
     breakers: tuple[BreakerStatus, ...] = ()
     approvals: ApprovalsStatus = ApprovalsStatus()
+    progress: tuple[ProgressStatus, ...] = ()
     clock: ClockStatus = ClockStatus()
     troubles: tuple[str, ...] = ()
 
@@ -202,6 +204,7 @@ def read_status(
         ),
         breakers=tuple(breaker_status(breaker) for breaker in all_breakers(tx)),
         approvals=_approvals(read_backlog(tx), now),
+        progress=read_progress(tx, now),
         clock=_clock(tx, sessions, now),
         troubles=around.troubles,
     )

@@ -8,9 +8,12 @@ from fractions import Fraction
 
 import msgspec
 
+from supervisor.config.bounds import HOURS_MAX
+from supervisor.errors import InputRefused
 from supervisor.events.value_kinds import ValueReported
 
 MICRO_PER_HOUR = 1_000_000
+_WHAT_MAX = 500
 
 
 class ValueRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,21 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 def micro_hours(hours: float) -> int:
     """Return hours in millionths, rounded down; a float is read by its shortest decimal form."""
     return math.floor(Fraction(Decimal(str(hours))) * MICRO_PER_HOUR)
+
+
+def add_saved(before: Saved | None, hours: float, what: str) -> Saved:
+    """Return what was said to be saved so far, and these hours.
+
+    Raises:
+        InputRefused: that is no number of hours.
+    """
+    if not math.isfinite(hours) or not 0 <= hours <= HOURS_MAX:
+        fix = f"give 0 to {HOURS_MAX:g}"
+        raise InputRefused(subject=f"saved {hours}", what="is no number of hours", fix=fix)
+    before = before or Saved(micro_hours=0)
+    told = "; ".join(text for text in (before.what, what) if text)
+    total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
+    return Saved(micro_hours=total, what=told[:_WHAT_MAX])
 
 
 def worth(saved_micro_hours: int, rate: int) -> int:

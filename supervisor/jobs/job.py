@@ -101,7 +101,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int
     token: int | None
     is_cancel_asked: bool
-    progress: str
     error: str
     history: str
     enqueued_at: int

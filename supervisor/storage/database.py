@@ -117,6 +117,14 @@ class Database(Protocol):
         """Call `listener` in the event loop with what each commit published, in its order."""
         ...
 
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop as soon as it is heard that another has committed.
+
+        Only a hint: a store that hears nothing (SQLite) never calls it, and one that was not
+        heard for a while does not call it for what it has missed.
+        """
+        ...
+
     def has_foreign_commits(self) -> Awaitable[bool]:
         """Return whether anybody else has committed since this was last asked."""
         ...

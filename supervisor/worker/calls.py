@@ -34,7 +34,7 @@ from supervisor.worker.own_probe import OwnProbe
 from supervisor.worker.placing import AskAsProbe, Bid, Granted, HoldEnd, WaitForProbe
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.replies import Reply, ReplyStream
-from supervisor.worker.streak import Abreast, Streak, fingerprint
+from supervisor.worker.streak import Streak, Streaks, fingerprint
 
 T = TypeVar("T")
 _NOTHING = Amounts()
@@ -64,13 +64,17 @@ class Calls:
         self._ends: list[HoldEnd] = []
         self._written: list[Awaitable[object]] = []
         self._probe = OwnProbe()
-        self._abreast = Abreast()
-        self.streak = Streak()
+        self._streaks = Streaks(Streak())
         self.is_watched = True
 
     def go_on(self, streak: Streak, *, is_watched: bool) -> None:
         """Begin with the worker's last call, and with what the breakers knew of the tick."""
-        self.streak, self.is_watched = streak, is_watched
+        self._streaks, self.is_watched = Streaks(streak), is_watched
+
+    @property
+    def streak(self) -> Streak:
+        """The streak with which the worker's next tick begins."""
+        return self._streaks.paid
 
     def origin(self, command_id: str = "") -> Origin:
         """Return the origin of an event that this tick makes now."""
@@ -136,7 +140,7 @@ class Calls:
                 granted = await self._ask_for(question, is_cheapest=True)
                 assert isinstance(granted, Granted), f"the cheapest call there is got {granted!r}"
             taking.name(granted.hold.id)
-        self._abreast.begin(granted.hold.id)
+        self._streaks.begin(granted.hold.id)
         model, asked = question.model, request_of(question)
         return _Call(
             model=model,
@@ -294,10 +298,8 @@ class Calls:
 
     def _conclude(self, call: _Call, answer: ModelAnswer) -> Reply:
         usage = answer.usage
-        model, messages = call.model.full_name, call.request.messages
-        is_beside = self._abreast.covers(call.hold.id)
-        said = fingerprint(model, messages, answer.text)
-        self.streak = Streak() if is_beside else self.streak.then(said)
+        said = fingerprint(call.model.full_name, call.request.messages, answer.text)
+        repeats = self._streaks.add(call.hold.id, said, is_free=call.model.price.is_free)
         if usage is None:
             self.forfeit(call.hold, why="the answer did not say what it used")
             cost = call.hold.cost_held
@@ -312,7 +314,6 @@ class Calls:
             )
             actual = Amounts(cost=cost, tokens=usage.total_tokens, actions=1)
             end = self._end_of(call.hold, HoldStatus.SETTLED)
-            repeats = self.streak.repeats
             self._end(replace(end, actual=actual, metering=metering, repeats=repeats))
         return Reply(
             text=answer.text,
@@ -355,7 +356,7 @@ class Calls:
             asyncio.get_running_loop().call_soon(self._write_ends)
         self._ends.append(end)
         self._probe.end(hold_id)
-        self._abreast.end(hold_id)
+        self._streaks.end(hold_id)
 
     def _write_ends(self) -> None:
         """Hand over what has ended to the store, which keeps the order of calls."""

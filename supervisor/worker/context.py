@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import anyio
-import msgspec
 import structlog
 
 from supervisor.clock import Clock
-from supervisor.config.bounds import HOURS_MAX
-from supervisor.errors import InputRefused, storable
+from supervisor.errors import storable
 from supervisor.governance.breaker import Asker
 from supervisor.governance.rotation import HANDOFF_NOTE_MAX
 from supervisor.governance.session import Session
 from supervisor.governance.token_budgets import Party
 from supervisor.governance.token_tracker import TokenBudgetTracker
-from supervisor.governance.worth import Saved, micro_hours
+from supervisor.governance.worth import Saved, add_saved
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
-from supervisor.ledger.holds import Metering
 from supervisor.outcome import Outcome
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
@@ -33,27 +29,19 @@ from supervisor.worker.calls import Calls
 from supervisor.worker.effects import Effect, Effects, Probe
 from supervisor.worker.files import Reports, WorkerFiles
 from supervisor.worker.handed_over import HandedOver, Send
-from supervisor.worker.jobs import CurrentJob, JobAccess
+from supervisor.worker.items import Items, Loops, Source, T, Unit
+from supervisor.worker.jobs import JobAccess, JobHand
 from supervisor.worker.memory import Memory
 from supervisor.worker.model_access import ModelAccess
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.secrets import Secrets
-from supervisor.worker.spending import Spending, amounts_of
+from supervisor.worker.spending import Spending, amounts_of, spending
 from supervisor.worker.state import DurableState
 
 if TYPE_CHECKING:
     from supervisor.hands.client import GuardedClient
 
 _CLOSE_S = 2.0
-_WHAT_MAX = 500
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a tick has come, in items."""
-
-    done: int
-    total: int | None
-    item: str
 
 
 class Context:
@@ -67,9 +55,9 @@ class Context:
         tick: int,
         session: Session,
         state: str,
-        hand: tuple[CurrentJob, Calls] | None = None,
+        hand: JobHand | None = None,
     ) -> None:
-        """Give a tick its surroundings; `hand` is a queue worker's job and its tick's calls."""
+        """Give a tick its surroundings; `hand` is what a queue worker has of its job."""
         self.name = plan.name
         self.tick = tick
         self.session = session
@@ -77,8 +65,8 @@ class Context:
         self.config_dir = kernel.config_dir
         self.state = DurableState(state)
         #: The job that a queue worker was called for; None in other ticks.
-        self.job = hand[0] if hand else None
-        self.calls = hand[1] if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
+        self.job = hand.job if hand else None
+        self.calls = hand.calls if hand else Calls(kernel, plan, tick=tick, session_id=session.id)
         self.jobs = JobAccess(
             kernel,
             self.calls,
@@ -89,10 +77,10 @@ class Context:
         self._actions = Actions(kernel, self.calls, worker=plan.name, tick=tick, session=session)
         self.handoff_note: str | None = None
         self.saved_by_now: Saved | None = None
-        self.last_progress: Progress | None = None
         self._said: tuple[Outcome, str] | None = None
         self._kernel = kernel
         self._plan = plan
+        self._hand = hand
 
     @cached_property
     def _records(self) -> ToolRecords:
@@ -127,6 +115,8 @@ class Context:
 
     async def close(self) -> None:
         """Close what the tick has left open."""
+        if "_loops" in self.__dict__:
+            self._loops.close()
         if "http" in self.__dict__:
             with anyio.move_on_after(_CLOSE_S):
                 await self.http.aclose()
@@ -241,8 +231,7 @@ class Context:
         """Whether the daemon is draining: finish soon, it waits `grace_s` at most."""
         return self._kernel.is_stopping
 
-    @asynccontextmanager
-    async def spend(
+    def spend(
         self,
         *,
         usd_max: float,
@@ -250,7 +239,7 @@ class Context:
         tokens_max: int = 0,
         actions: int = 1,
         **caller: Unpack[CallerWords],
-    ) -> AsyncIterator[Spending]:
+    ) -> AbstractAsyncContextManager[Spending]:
         """Hold the worst case of any other paid call while the block makes it.
 
         `identity` and `conversation` as for `ctx.model.complete`.
@@ -262,15 +251,7 @@ class Context:
             Refusal: a gate said no, or the worst case does not fit.
         """
         worst = amounts_of(f"spend {what!r}", usd=usd_max, tokens=tokens_max, actions=actions)
-        whose = parse_caller(caller, self.calls.caller)
-        granted = await self.calls.place(what=what, amounts=worst, caller=whose)
-        try:
-            yield Spending(granted.hold, self.calls)
-        except BaseException:
-            self.calls.forfeit(granted.hold, why="the block was left by an exception")
-            raise
-        self.calls.settle(granted.hold, worst, Metering())
-        await self.calls.flush()
+        return spending(self.calls, worst, what=what, whose=parse_caller(caller, self.calls.caller))
 
     async def propose(
         self, action: str, *, command_id: str | None = None, **details: Unpack[Details]
@@ -336,10 +317,47 @@ class Context:
         """Return where the report `name` is or would be."""
         return self._reports.path(name)
 
+    def each(
+        self,
+        items: Source[T],
+        *,
+        total: int | None = None,
+        label: Callable[[T], str] = str,
+        name: str = "items",
+    ) -> Items[T]:
+        """Go through long work item by item: `async for item in ctx.each(items):`.
+
+        `items` come from any iterable, the same ones in the same order each time. When the next one
+        is asked for, the one before is committed, with `ctx.state`, the loop's own `.kept`, and the
+        jobs of `enqueue_with_tick`. After a crash or a failure the job's next attempt, or the
+        worker's next tick, goes on behind the last one, which it knows by its `label`; after a tick
+        that ended as ok or noop the next one begins anew.
+
+        Raises, in the loop:
+            InputRefused: the name was used in this tick, or what is kept is no JSON or too large.
+            ItemsChanged: they are not those from before, and can't be gone through again.
+            Refusal: a gate said no, or the job or the tick was taken away.
+        """
+        return self._loops.open(items, total=total, label=label, name=name)
+
+    @cached_property
+    def _loops(self) -> Loops:
+        return Loops(
+            Unit(
+                database=self._kernel.database,
+                tick=self._records.tick,
+                hand=self._hand,
+                state=self.state,
+                jobs=self.jobs,
+                origin=self.calls.origin,
+                has_waiting_outputs=lambda: "outputs" in self.__dict__ and self.outputs.is_waiting,
+                log=self.log,
+            )
+        )
+
     def progress(self, *, done: int, total: int | None = None, item: str = "") -> None:
-        """Say how far the tick has come."""
-        self.last_progress = Progress(done=done, total=total, item=item)
-        self.log.debug("progress", done=done, total=total, item=item)
+        """Say how far the tick has come, for people to see; `each` does so by itself."""
+        self._loops.told.tell(done=done, total=total, item=item)
 
     def saved(self, hours: float, what: str = "") -> None:
         """Say how many hours of people's work the tick has saved; what it says adds up.
@@ -350,13 +368,7 @@ class Context:
         Raises:
             InputRefused: that is no number of hours.
         """
-        if not math.isfinite(hours) or not 0 <= hours <= HOURS_MAX:
-            fix = f"give 0 to {HOURS_MAX:g}"
-            raise InputRefused(subject=f"saved {hours}", what="is no number of hours", fix=fix)
-        before = self.saved_by_now or Saved(micro_hours=0)
-        told = "; ".join(text for text in (before.what, storable(what)) if text)
-        total = min(before.micro_hours + micro_hours(hours), micro_hours(HOURS_MAX))
-        self.saved_by_now = Saved(micro_hours=total, what=told[:_WHAT_MAX])
+        self.saved_by_now = add_saved(self.saved_by_now, hours, storable(what))
 
     def failed(self, why: str) -> Outcome:
         """Say why the tick fails: `return ctx.failed("the feed answers 404")`.

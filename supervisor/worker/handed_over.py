@@ -77,6 +77,11 @@ class HandedOver:
         """How many of the worker's outputs are remembered."""
         return self._checks.remembered_max
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something was handed over that a crash would lose: it waits to be published."""
+        return any(staged.path is None or staged.draft is not None for staged in self._staged)
+
     def publish(self, content: object, *, key: str, at: datetime | None, send: Send | None) -> None:
         """Take an output; see `Context.publish`."""
         try:

@@ -70,6 +70,24 @@ class Endings:
         else:
             self.is_lost |= not writing.result()
 
+    async def settle(self) -> None:
+        """Write what has ended so far: what the next job commits comes after it.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._write()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        if self._left:
+            raise StoreUnavailable(
+                subject=f"ends of jobs of {self._hand.worker}",
+                what="were not written yet, so that nothing can be committed after them",
+                fix="they are written again with the end of the tick",
+            )
+
     async def finish(self, ending: Ending) -> None:
         """Write what is left in the transaction that ends the tick, however long that takes."""
         if self._timer is not None:

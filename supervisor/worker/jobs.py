@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypedDict, Unpack
@@ -57,9 +59,12 @@ class JobAccess:
             Refusal: a gate said no.
         """
         request = self._request(queue, payload, wishes)
-        made = await self._kernel.database.write(
+        written = self._kernel.database.write(
             _enqueue, self._asker, self._session_id, request, self._calls.origin()
         )
+        if not request.run_at:
+            self._kernel.idle.expect(queue)
+        made = await written
         if isinstance(made, Refusal):
             raise made
         return made
@@ -67,8 +72,8 @@ class JobAccess:
     def enqueue_with_tick(self, queue: str, payload: object, /, **wishes: Unpack[Wishes]) -> str:
         """Put a job in a queue in the transaction that ends this tick well, and return its id.
 
-        For a worker of a queue it is the transaction that completes its job. A tick or a job that
-        fails enqueues nothing.
+        For a worker of a queue it is the transaction that completes its job, and within `ctx.each`
+        the one that commits the item. A tick, job or item that fails enqueues nothing.
 
         Raises:
             InputRefused: as for `enqueue`, or there are more than 1,000.
@@ -82,6 +87,11 @@ class JobAccess:
             )
         self._requests.append(request)
         return request.id
+
+    @property
+    def requests(self) -> tuple[JobRequest, ...]:
+        """What is to be enqueued with the end of the tick, or of its item."""
+        return tuple(self._requests)
 
     def take_requests(self) -> tuple[JobRequest, ...]:
         """Return what is to be enqueued with the end; who takes it writes it."""
@@ -117,6 +127,15 @@ def _enqueue(
         return refusal
     with Journal(tx, session_id, origin) as journal:
         return enqueue(tx, journal, request)
+
+
+@dataclass(frozen=True, slots=True)
+class JobHand:
+    """A job in hand, its tick's calls, and what writes the ends of the tick's jobs before it."""
+
+    job: CurrentJob
+    calls: Calls
+    settle: Callable[[], Awaitable[None]]
 
 
 class CurrentJob:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from supervisor.errors import InputRefused
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
+from supervisor.worker.callers import Caller
 from supervisor.worker.calls import Calls
 
 _AMOUNT_MAX = 1e9
@@ -30,6 +33,21 @@ class Spending:
     def release(self) -> None:
         """Say that nothing was sent, so that nothing is charged."""
         self._calls.release(self._hold, why="the worker sent nothing")
+
+
+@asynccontextmanager
+async def spending(
+    calls: Calls, worst: Amounts, *, what: str, whose: Caller
+) -> AsyncIterator[Spending]:
+    """Hold the worst case of a call while its block makes it; see `Context.spend`."""
+    granted = await calls.place(what=what, amounts=worst, caller=whose)
+    try:
+        yield Spending(granted.hold, calls)
+    except BaseException:
+        calls.forfeit(granted.hold, why="the block was left by an exception")
+        raise
+    calls.settle(granted.hold, worst, Metering())
+    await calls.flush()
 
 
 def amounts_of(subject: str, *, usd: float, tokens: int, actions: int) -> Amounts:

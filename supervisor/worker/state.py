@@ -15,13 +15,16 @@ STATE_BYTES_MAX = 1_000_000
 class DurableState(MutableMapping[str, Json]):
     """Names and JSON values; what a tick changes is kept if the tick ends normally.
 
-    A tick that is cancelled, times out, is refused or raises leaves the state as it found it.
+    A tick that is cancelled, times out, is refused or raises leaves the state as it found it, or as
+    its last item of `ctx.each` has left it.
     Its size as JSON is at most 1,000,000 bytes.
     """
 
     def __init__(self, stored: str) -> None:
         self._stored = stored
         self._loaded: dict[str, Json] | None = None
+        #: What was committed of it within the tick, None for nothing.
+        self.committed: str | None = None
 
     @property
     def _values(self) -> dict[str, Json]:

@@ -23,16 +23,22 @@ class Streak(msgspec.Struct, frozen=True, kw_only=True):
         return Streak(call=call, repeats=self.repeats + 1 if call == self.call else 1)
 
 
-class Abreast:
-    """Which model calls of a tick have run beside another one.
+class Streaks:
+    """A worker's streaks: of what it pays for, over ticks, and of what is free, within this one.
 
-    Such a call repeats nothing: who asks the same many times at once wants many answers, and has
-    not seen the first when it asks for the second.
+    Whoever pays for the same answer again and again gets nowhere, at whatever pace. A call that
+    costs nothing may be made anew by each tick: so does whoever polls a model of his own. But no
+    tick has a reason to make it again and again.
+
+    A call that runs beside another one repeats nothing: who asks the same many times at once wants
+    many answers, and has not seen the first when it asks for the second.
     """
 
-    __slots__ = ("_beside", "_running")
+    __slots__ = ("_beside", "_free", "_running", "paid")
 
-    def __init__(self) -> None:
+    def __init__(self, paid: Streak) -> None:
+        self.paid = paid
+        self._free = Streak()
         self._running: set[str] = set()
         self._beside: set[str] = set()
 
@@ -47,9 +53,15 @@ class Abreast:
         self._running.discard(hold_id)
         self._beside.discard(hold_id)
 
-    def covers(self, hold_id: str) -> bool:
-        """Return whether the call has run beside another one."""
-        return hold_id in self._beside
+    def add(self, hold_id: str, call: str, *, is_free: bool) -> int:
+        """Note the result of a call that runs, and return how often both came in a row."""
+        before = self._free if is_free else self.paid
+        after = Streak() if hold_id in self._beside else before.then(call)
+        if is_free:
+            self._free = after
+        else:
+            self.paid = after
+        return after.repeats
 
 
 def fingerprint(model: str, messages: Sequence[Message], text: str) -> str:

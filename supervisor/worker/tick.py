@@ -11,6 +11,7 @@ import anyio.lowlevel
 from supervisor.errors import (
     CommandConflict,
     HttpFailed,
+    ItemsChanged,
     OutputRejected,
     ProviderFailed,
     Refusal,
@@ -39,7 +40,14 @@ from supervisor.worker.records import (
 
 _STORE_RETRY_S = 1.0
 #: Nos, and failures of the world or of what a worker has made: none of them is its crash.
-_OUTSIDE = (Refusal, ProviderFailed, HttpFailed, OutputRejected, StoreUnavailable)
+_OUTSIDE = (
+    Refusal,
+    ProviderFailed,
+    HttpFailed,
+    OutputRejected,
+    ItemsChanged,
+    StoreUnavailable,
+)
 _WHY_MAX = 500
 _NEXT_IS_DUE = "its next occurrence is due, and overlap = cancel"
 

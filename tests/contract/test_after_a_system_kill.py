@@ -26,10 +26,12 @@ from supervisor.governance.rotation import open_session_of
 from supervisor.hands.records import Tick, use_tool
 from supervisor.jobs.effects import Taking
 from supervisor.jobs.job import JobState
+from supervisor.jobs.progress import Loop
 from supervisor.lifecycle import Life, begin_life
 from supervisor.maintenance.recovery import recover
 from supervisor.storage.database import Database
 from supervisor.worker.effects import _take
+from supervisor.worker.item_records import begin_items
 from supervisor.worker.jobs import _enqueue
 from supervisor.worker.placing import place
 from supervisor.worker.queue_records import Ration, begin_queue_tick
@@ -115,6 +117,11 @@ async def effect(bench: PolicyBench, reached: Reached) -> object:
     return await bench.store.write(_take, taking, reached.session_id, bench.origin())
 
 
+async def items(bench: PolicyBench, reached: Reached) -> object:
+    loop = Loop(worker=reached.worker, tick=1, name="late")
+    return await bench.store.write(begin_items, reached.session_id, bench.origin(), loop, None)
+
+
 async def job(bench: PolicyBench, reached: Reached) -> object:
     bench.decisions += 1
     await job_in(bench, JobState.QUEUED, f"job-{bench.decisions}", reached.worker)
@@ -135,6 +142,7 @@ ATTEMPTS: Mapping[str, Attempt] = {
     "worker/jobs.py:_enqueue": queued,
     "worker/drain.py:begin_queue_tick": job,
     "worker/effects.py:_take": effect,
+    "worker/items.py:begin_items": items,
 }
 
 #: Whatever a worker is given, and which of these writes it leads to: none, where it changes
@@ -150,15 +158,18 @@ GIVEN: Mapping[str, str] = {
     "publish": "hands/records.py:use_tool",
     "jobs": "worker/jobs.py:_enqueue",
     "once": "worker/effects.py:_take",
+    "each": "worker/items.py:begin_items",
     "memory": "hands/records.py:use_tool",
     # It looks, and it records what has happened.
     "budgets": "",
     "state": "",
     "job": "",
     "handoff": "",
+    "failed": "",
+    "unknown": "",
+    "why": "",
     "handoff_note": "",
     "progress": "",
-    "last_progress": "",
     "log": "",
     "close": "",
     "handed_over": "",

@@ -156,7 +156,7 @@ async def test_lists_and_counts_say_what_there_is(bench: JobBench) -> None:
     ]
     (dead,) = await bench.store.read(newest_jobs, "q", "dead", 9)
     assert (dead.id, dead.attempts) == (job, 1)
-    facts = await bench.store.read(one_job, job)
+    facts = await bench.store.read(one_job, job, bench.clock.now())
     assert msgspec.json.decode(facts.payload) == {"n": 1}
     assert "no hope" in facts.history[0].error
     counts = await bench.store.read(queue_counts)

@@ -213,3 +213,15 @@ async def triages(ctx: Context) -> Outcome | None:
 def _note(ctx: Context, what: str) -> None:
     with Path(str(ctx.options["notes"])).open("a", encoding="utf-8") as file:
         file.write(f"{what}\n")
+
+
+async def works_through(ctx: Context) -> None:
+    """Go through items, note the begin of each where a kill can't undo it, and add them up."""
+    loop = ctx.each(range(_option(ctx, "items")))
+    with Path(str(ctx.options["notes"])).open("a", encoding="utf-8", buffering=1) as file:
+        async for number in loop:
+            file.write(f"{number}\n")
+            before = loop.kept.get("sum", 0)
+            assert isinstance(before, int)
+            loop.kept["sum"] = before + number
+            await anyio.sleep(0.004)

@@ -16,6 +16,7 @@ from tests.conftest import START
 from tests.databases import Kind, store_url
 from tests.properties.effort import effort
 from tests.properties.stores import Driven, Store
+from tests.properties.test_breakers_machine import BreakersMachine
 from tests.properties.test_commands_machine import CommandsMachine
 from tests.properties.test_events_machine import EventsMachine
 from tests.properties.test_jobs_machine import JobsMachine
@@ -54,6 +55,7 @@ def opened(kind: Kind, tmp_path: Path, request: pytest.FixtureRequest) -> Opened
 @pytest.mark.parametrize(
     "machine",
     [
+        BreakersMachine,
         CommandsMachine,
         EventsMachine,
         JobsMachine,

@@ -21,3 +21,18 @@ SELECT scope, effect_key, state FROM effects WHERE state <> 'done' ORDER BY scop
 
 -- name: done_effects
 SELECT count(*) AS effects FROM effects WHERE state = 'done'
+
+-- What is only told has no events.
+-- name: progress
+SELECT owner, name, done, last_item FROM progress
+WHERE name <> '' AND owner || '/' || name > :after
+ORDER BY owner || '/' || name
+
+-- name: next_progress
+SELECT owner || '/' || name AS key FROM progress
+WHERE name <> '' AND owner || '/' || name > :after
+ORDER BY owner || '/' || name
+LIMIT 1
+
+-- name: progress_of
+SELECT owner, name, done, last_item FROM progress WHERE owner = :owner AND name = :name

@@ -8,7 +8,7 @@ ON CONFLICT (id) DO NOTHING
 
 -- name: by_id
 SELECT number, id, queue, job_key, payload, priority, run_at, state, attempts, attempts_max, token,
-    is_cancel_asked, progress, error, history, enqueued_at, started_at, ended_at
+    is_cancel_asked, error, history, enqueued_at, started_at, ended_at
 FROM jobs WHERE id = :id
 
 -- What is due becomes claimable; a bounded number at a time.
@@ -22,7 +22,7 @@ WHERE number IN (
 )
 
 -- name: candidates
-SELECT number, id, payload, attempts, attempts_max, progress
+SELECT number, id, payload, attempts, attempts_max
 FROM jobs
 WHERE state = 'queued' AND queue = :queue
 ORDER BY priority DESC, run_at, number
@@ -94,7 +94,7 @@ UPDATE jobs SET is_cancel_asked = 1 WHERE id = :id AND state = 'running'
 -- The newest first; a filter that is empty lets all through.
 -- name: page
 SELECT number, id, queue, job_key, '' AS payload, priority, run_at, state, attempts, attempts_max,
-    token, is_cancel_asked, progress, error, '[]' AS history, enqueued_at, started_at, ended_at
+    token, is_cancel_asked, error, '[]' AS history, enqueued_at, started_at, ended_at
 FROM jobs
 WHERE (:queue = '' OR queue = :queue) AND (:state = '' OR state = :state)
 ORDER BY number DESC

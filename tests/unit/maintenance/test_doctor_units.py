@@ -165,7 +165,7 @@ def test_a_file_of_keys_that_has_to_be_there_and_is_not_is_found(machine: Machin
 # --- launchd
 
 
-def install(machine: Machine, *, mode: int = 0o644, **changes: object) -> UnitNeeds:
+def install(machine: Machine, **changes: object) -> UnitNeeds:
     """Install the shipped job with changes; a value of None takes a key out."""
     job: dict[str, Any] = plistlib.loads(
         (ROOT / "deploy/launchd/com.acp.supervisor.plist").read_bytes()
@@ -176,7 +176,6 @@ def install(machine: Machine, *, mode: int = 0o644, **changes: object) -> UnitNe
     path = machine.root / home.relative_to("/") / "Library/LaunchAgents/ours.plist"
     path.parent.mkdir(parents=True)
     path.write_bytes(plistlib.dumps(job))
-    path.chmod(mode)
     config = Path("/Users/YOU/acp-supervisor/config.toml")
     return msgspec.structs.replace(NEEDS, config=config)
 

@@ -13,7 +13,6 @@ from supervisor.providers import catalogue
 from supervisor.providers.anthropic import Anthropic
 from supervisor.providers.builtin import Builtin
 from supervisor.providers.catalogue import look_at
-from supervisor.providers.http_provider import HttpProvider
 from supervisor.providers.openai_compatible import OpenAICompatible
 
 LIST = json.dumps({"data": [{"id": "small"}, {"id": "llama3.2:latest"}]})
@@ -59,7 +58,9 @@ async def vendor(answers: Answers) -> AsyncIterator[Vendor]:
 async def whats(
     url: str, *models: str, api_key: str | None = "k", has_key: bool = True, kind: str = "openai"
 ) -> list[str]:
-    dialect: type[HttpProvider] = Anthropic if kind == "anthropic" else OpenAICompatible
+    dialect: type[Anthropic | OpenAICompatible] = (
+        Anthropic if kind == "anthropic" else OpenAICompatible
+    )
     provider = dialect(
         name="x",
         base_url=url,

@@ -7,6 +7,7 @@ import pytest
 
 from supervisor import BreakerOpen, Context, Outcome
 from supervisor.governance.breaker import BreakerState
+from supervisor.ledger.pricing import FreePrice
 from supervisor.providers.http_errors import status_failure
 from supervisor.providers.provider import ModelAnswer, ModelRequest
 from supervisor.providers.scripted import Script, Scripted, Step
@@ -160,6 +161,40 @@ async def test_the_same_again_and_again_within_a_tick_is_no_progress(guarded: Be
             await ctx.model.complete("what now?")
 
     assert (await tick(guarded, stuck)).outcome is Outcome.REFUSED
+    assert await story(guarded) == [("worker:w", "opened")]
+
+
+async def test_a_free_model_may_be_asked_the_same_at_every_tick_and_not_within_one(
+    guarded: Bench,
+) -> None:
+    guarded.kernel.models = guarded.models([FINE], price=FreePrice())
+
+    async def polls(ctx: Context) -> None:
+        for _ in range(2):
+            await ctx.model.complete("anything new?")
+
+    async def loops(ctx: Context) -> None:
+        for _ in range(4):
+            await ctx.model.complete("anything new?")
+
+    for _ in range(6):
+        assert (await tick(guarded, polls)).outcome is Outcome.OK
+    assert await story(guarded) == []
+    assert (await tick(guarded, loops)).outcome is Outcome.REFUSED
+    assert await story(guarded) == [("worker:w", "opened")]
+
+
+async def test_paid_calls_repeat_themselves_also_where_free_ones_stand_between(
+    guarded: Bench,
+) -> None:
+    paid, free = guarded.models([FINE]), guarded.models([FINE], price=FreePrice())
+
+    async def stuck(ctx: Context) -> None:
+        guarded.kernel.models = paid if ctx.tick % 2 else free
+        await ctx.model.complete("what now?")
+
+    for _ in range(5):
+        assert (await tick(guarded, stuck)).outcome is Outcome.OK
     assert await story(guarded) == [("worker:w", "opened")]
 
 

@@ -8,8 +8,10 @@ import anyio
 import pytest
 
 from supervisor import BreakerOpen, Context, Outcome, ProviderFailed
+from supervisor.events.log import Origin
 from supervisor.governance.audit import audit
 from supervisor.governance.breaker import BreakerState
+from supervisor.governance.breaker_commands import CloseBreaker, close_breaker
 from supervisor.providers.scripted import Step
 from supervisor.worker.tick import TickEnd
 from tests.unit.worker.breaker_bench import (
@@ -25,7 +27,7 @@ from tests.unit.worker.breaker_bench import (
     tick,
     works,
 )
-from tests.unit.worker.conftest import Bench
+from tests.unit.worker.conftest import UTC_ZONE, Bench
 
 # --- failures
 
@@ -229,6 +231,24 @@ async def test_a_tick_that_fails_after_its_probing_call_opens_it_again(guarded: 
         "opened",
     ]
     assert (await breakers(guarded))["worker:w"].openings == 2
+
+
+async def test_closing_by_hand_what_a_probe_has_closed_keeps_the_record_true(
+    guarded: Bench,
+) -> None:
+    guarded.script(FINE)
+    await open_worker(guarded)
+    pass_by(guarded, 300)
+    await tick(guarded, calls)
+    await tick(guarded, fails)
+    command = CloseBreaker(name="worker:w", why="mended")
+    origin = Origin(at=guarded.clock.now(), actor="ann", command_id="c1")
+    done = await guarded.store.write(close_breaker, command, origin, UTC_ZONE)
+    assert (done.was, done.changed) == ("closed", False)
+    closed = (await breakers(guarded))["worker:w"]
+    # It began to fail again soon after it was opened: that is not forgotten, as nothing was opened.
+    assert (closed.failures, closed.openings) == (0, 1)
+    assert (await guarded.store.read(audit)).findings == ()
 
 
 # --- clocks, reloads
