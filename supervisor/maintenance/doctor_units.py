@@ -137,23 +137,27 @@ def _examine_environment(
 def _read_unit(path: Path) -> dict[str, list[str]]:
     """Return [Service] of a unit and its drop-ins: a key's lines, which an empty one clears."""
     found: dict[str, list[str]] = {}
-    drop_ins = sorted(Path(f"{path}.d").glob("*.conf"))
-    for file in (path, *drop_ins):
-        try:
-            text = file.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
-        except OSError:
-            continue
-        section = ""
-        for line in map(str.strip, text.splitlines()):
-            if line.startswith("["):
-                section = line
-            elif section == "[Service]" and "=" in line and line[0] not in "#;":
-                key, _, value = (part.strip() for part in line.partition("="))
-                if value:
-                    found.setdefault(key, []).append(value)
-                else:
-                    found.pop(key, None)
+    for file in (path, *sorted(Path(f"{path}.d").glob("*.conf"))):
+        for key, value in _service_lines(file):
+            if value:
+                found.setdefault(key, []).append(value)
+            else:
+                found.pop(key, None)
     return found
+
+
+def _service_lines(file: Path) -> Iterator[tuple[str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+    except OSError:
+        return
+    section = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            section = line
+        elif section == "[Service]" and "=" in line and line[0] not in "#;":
+            key, _, value = line.partition("=")
+            yield key.strip(), value.strip()
 
 
 def _last(service: Mapping[str, Sequence[str]], key: str) -> str:

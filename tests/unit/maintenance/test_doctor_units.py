@@ -176,6 +176,7 @@ def install(machine: Machine, **changes: object) -> UnitNeeds:
     path = machine.root / home.relative_to("/") / "Library/LaunchAgents/ours.plist"
     path.parent.mkdir(parents=True)
     path.write_bytes(plistlib.dumps(job))
+    path.chmod(0o644)
     config = Path("/Users/YOU/acp-supervisor/config.toml")
     return msgspec.structs.replace(NEEDS, config=config)
 
