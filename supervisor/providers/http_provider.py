@@ -136,21 +136,11 @@ class HttpProvider:
         Raises:
             ProviderFailed: there was no answer.
         """
-        try:
-            async with self._client.stream(
-                "GET" if content is None else "POST",
-                self.base_url.rstrip("/") + path,
-                headers={"accept-encoding": "identity", **self._headers()},
-                content=content,
-            ) as response:
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > self.answer_max_bytes:
-                        raise oversized_failure(self.name, bytes_max=self.answer_max_bytes)
-                return response.status_code, bytes(body)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._transport_failure(error) from error
+        method = "GET" if content is None else "POST"
+        response = await self._ask(method, path, headers=self._headers(), content=content)
+        async with aclosing(response):
+            body = b"".join([chunk async for chunk in self._chunks(response)])
+            return response.status_code, body
 
     def _headers(self) -> dict[str, str]:
         """Return what says who asks, in the vendor's dialect."""
@@ -172,22 +162,27 @@ class HttpProvider:
             yield HttpStream(pieces, transcript)
 
     async def _send(self, path: str, *, headers: dict[str, str], content: bytes) -> httpx.Response:
-        # Identity keeps the size bound honest: unpacking could make a gigabyte of one chunk.
-        common = {"accept-encoding": "identity", "content-type": "application/json"}
-        try:
-            request = self._client.build_request(
-                "POST",
-                self.base_url.rstrip("/") + path,
-                headers={**common, **headers},
-                content=content,
-            )
-            response = await self._client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._transport_failure(error) from error
+        response = await self._ask("POST", path, headers=headers, content=content)
         if response.is_success:
             return response
         async with aclosing(response):
             raise await self._status_failure(response)
+
+    async def _ask(
+        self, method: str, path: str, *, headers: dict[str, str], content: bytes | None
+    ) -> httpx.Response:
+        # Identity keeps the size bound honest: unpacking could make a gigabyte of one chunk.
+        common = {"accept-encoding": "identity", "content-type": "application/json"}
+        try:
+            request = self._client.build_request(
+                method,
+                self.base_url.rstrip("/") + path,
+                headers={**common, **headers},
+                content=content,
+            )
+            return await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._transport_failure(error) from error
 
     async def _status_failure(self, response: httpx.Response) -> ProviderFailed:
         body = await self._error_body(response)
