@@ -134,6 +134,36 @@ async def test_a_blocked_loop_renews_nothing_and_its_late_end_is_refused(
     assert len(await bench.events("job_completion_refused")) == 1
 
 
+async def test_an_end_that_a_going_tick_reports_too_late_is_refused_and_keeps_nothing(
+    bench: JobBench,
+) -> None:
+    for number in range(3):
+        await bench.enqueue(number)
+    ran: list[object] = []
+
+    async def work(ctx: Context) -> None:
+        assert ctx.job is not None
+        ran.append(ctx.job.payload)
+        if ctx.job.payload == 0:
+            ctx.state["kept"] = True
+            ctx.jobs.enqueue_with_tick("next", 1)
+            # Taken away before the end of this job is written.
+            await bench.recover()
+            return
+        with anyio.fail_after(10):
+            while not await bench.events("job_completion_refused"):  # noqa: ASYNC110 - the store's
+                await anyio.sleep(0.001)
+
+    end = await bench.tick(work, jobs_max=3)
+    assert end is not None
+    assert end.outcome is Outcome.FAILED
+    assert ran == [0, 1]
+    assert await bench.states() == {"queued": 3}
+    wanted = [event["queue"] for event in await bench.events("job_enqueued")]
+    assert "next" not in wanted
+    assert await bench.events("job_completed") == []
+
+
 async def test_a_clock_that_is_set_takes_no_jobs_away(bench: JobBench) -> None:
     await bench.enqueue(1)
     watch = watch_of(bench, bench.other_life())
