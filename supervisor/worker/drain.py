@@ -78,6 +78,13 @@ _GRAVITY = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainEnd(TickEnd):
+    """The end of a tick for jobs; `jobs_s` is how long they took, without the store's part."""
+
+    jobs_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A tick that was asked for; `begun` is what the store says, once its commit is done."""
@@ -121,7 +128,7 @@ async def run_queue_tick(
     asked: Asked,
     *,
     should_stop: Callable[[], bool] = lambda: False,
-) -> TickEnd | None:
+) -> DrainEnd | None:
     """Do the jobs that were asked for, and record each end.
 
     None where no job was due: then there was no tick. A job that raises has failed, and is no
@@ -138,12 +145,13 @@ async def run_queue_tick(
         return None
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
-        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+        return DrainEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
     drain = Drain(kernel, plan, begun)
     kernel.in_hand.hold(begun.claim.token, drain)
     try:
         await drain.run(should_stop)
     finally:
+        drain.note_jobs_done()
         kernel.in_hand.drop(begun.claim.token)
         with anyio.CancelScope(shield=True):
             await drain.finish()
@@ -161,6 +169,7 @@ class Drain:
         self._tick = begun.started.tick
         self._state = begun.started.state
         self._began_s = kernel.clock.monotonic()
+        self._jobs_s = 0.0
         self._hand = InHand(
             worker=plan.name,
             tick=self._tick,
@@ -181,12 +190,19 @@ class Drain:
         self._scope = anyio.CancelScope()
 
     @property
-    def end(self) -> TickEnd:
+    def end(self) -> DrainEnd:
         """What the tick came to, as the loop needs to know it."""
         verdict = self._verdict()
-        return TickEnd(
-            outcome=verdict.outcome, session_id=self._session.id, refusal=_of_a_gate(verdict)
+        return DrainEnd(
+            outcome=verdict.outcome,
+            session_id=self._session.id,
+            refusal=_of_a_gate(verdict),
+            jobs_s=self._jobs_s,
         )
+
+    def note_jobs_done(self) -> None:
+        """Note how long the jobs took: what comes after them is the store's."""
+        self._jobs_s = self._kernel.clock.monotonic() - self._began_s
 
     def lose(self) -> None:
         """End the job that runs: somebody else has the claim."""

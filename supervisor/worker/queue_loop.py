@@ -8,8 +8,9 @@ from supervisor.worker.loop import WorkerLoop
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.tick import Occasion, TickEnd, run_tick
 
-#: A tick that took less than this may have more jobs next time, one that took longer has fewer:
-#: small jobs share their commits, and a long one keeps no other from a free worker.
+#: A tick whose jobs took less than this may have more of them next time, one whose jobs took longer
+#: has fewer: small jobs share their commits, and a long one keeps no other from a free worker. What
+#: the store took is not counted: the slower it is, the more should share a commit.
 _BRISK_S = 0.05
 #: How long an idle worker waits that nobody wakes; whoever enqueues does (maintenance/job_watch).
 _IDLE_S = 60.0
@@ -58,7 +59,6 @@ class QueueLoop(WorkerLoop):
     async def _tick_if_due(self, *, is_called: bool) -> TickEnd | None:
         self.is_idle, self._has_found = False, True
         self._kernel.idle.discard(self.plan.queue, self)
-        began_s = self._kernel.clock.monotonic()
         asked, self._asked = self._asked, None
         if asked is not None and is_called:
             # The tick that was asked for knows of no decision; the one after it does.
@@ -74,7 +74,7 @@ class QueueLoop(WorkerLoop):
             # The decision is of a job that is put off: the tick that has it learns of it.
             self._is_called |= is_called
             return None
-        if self._kernel.clock.monotonic() - began_s < _BRISK_S:
+        if end.jobs_s < _BRISK_S:
             self._jobs_max = min(self._jobs_max * 2, self._kernel.policy.jobs.batch_max)
         else:
             self._jobs_max = max(self._jobs_max // 2, 1)
