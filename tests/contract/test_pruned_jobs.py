@@ -13,6 +13,7 @@ from supervisor.governance import job_commands
 from supervisor.governance.job_commands import JobCommand
 from supervisor.governance.pruning import Pruned, prune_page
 from supervisor.governance.pruning_ended import prune_jobs
+from supervisor.governance.rotation import open_session_of, pause_session
 from supervisor.jobs.job import JobState
 from supervisor.maintenance.retention import retain
 from tests.contract.job_bench import QUEUE, UTC_ZONE, JobBench, done
@@ -29,12 +30,12 @@ def bench(aged: RetainedLife, tmp_path: Path) -> JobBench:
     return bench
 
 
-async def lives_on(aged: RetainedLife, bench: JobBench, days: int) -> None:
+async def lives_on(aged: RetainedLife, bench: JobBench, days: int, *, worker: str = "w") -> None:
     """Let days pass, in each of which the queue's worker does a job, too."""
     for day in range(days):
         await aged.days(1)
         await bench.enqueue(f"{aged.life.clock.now()}, {day}")
-        await bench.tick(done)
+        await bench.tick(done, name=worker)
 
 
 async def one_of_each(bench: JobBench) -> dict[JobState, str]:
@@ -132,6 +133,30 @@ async def test_the_key_of_an_effect_guards_from_when_it_was_asked_for_last(
     kept = {"asked for again and again", "effect of dead", "effect of unknown"}
     assert keys(raw) == kept
     assert (await bench.job(ids[JobState.DEAD])).state is JobState.DEAD
+    await bench.audit()
+
+
+async def test_what_is_told_in_a_window_that_has_to_stay_is_no_finding(
+    aged: RetainedLife, bench: JobBench, raw: RawConnection
+) -> None:
+    async def wants(ctx: Context) -> None:
+        await ctx.jobs.enqueue(QUEUE, "wanted")
+        async with ctx.once("by the first"):
+            pass
+        async for _ in ctx.each([1, 2]):
+            pass
+
+    await bench.enqueue("first")
+    await bench.tick(wants)
+    session = await bench.store.read(open_session_of, "w")
+    assert session is not None
+    await bench.store.write(pause_session, session, bench.origin(), why="a person looks")
+    await bench.tick(done, name="v")
+    await lives_on(aged, bench, 6, worker="v")
+    assert (await aged.retain()).held_back == ("w",)
+    payloads = {payload for (payload,) in raw.rows("SELECT payload FROM jobs")}
+    assert not payloads & {'"first"', '"wanted"'}
+    assert raw.rows("SELECT kind FROM events WHERE kind = 'items_begun'") != []
     await bench.audit()
 
 
