@@ -56,7 +56,8 @@ def test_a_webhook_that_is_down_gets_each_alert_once_after_it_is_back_whatever_d
         wait_until(lambda: daemon.metric(undelivered) == 0, what="all arrived", within_s=90)
         expected = [f"raised kill switch worker:{worker} is engaged" for worker in WORKERS]
         told = [text for text in hook.told() if "kill switch" in text]
-        assert told == expected
+        # The one that was being told when the daemon died comes when its claim is over: last.
+        assert sorted(told) == expected
         assert set(hook.keys.values()) == {1}
         assert daemon.stop() == 0
     on_both.check_audit()
