@@ -33,11 +33,15 @@ _OTHERS_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
-    """Whose claims are this life's own, and where those that end are recorded."""
+    """Whose claims are this life's own, and where those that end are recorded.
+
+    `on_taken` is told when jobs were taken from a silent one: it may have left more behind.
+    """
 
     boot_id: str
     in_hand: InHand
     timezone: ZoneInfo
+    on_taken: Callable[[], None] = lambda: None
 
 
 class JobWatch:
@@ -146,6 +150,7 @@ class JobWatch:
         for held in self._watch.expired(claims, now_s):
             origin = Origin(at=self._clock.now(), actor="recovery")
             await self._database.write(_take_silent, held, origin, leases.timezone)
+            leases.on_taken()
         if not claims:
             return _LOOK_EVERY_S
         return min(_OTHERS_EVERY_S, self._watch.next_end_s(claims, now_s))
