@@ -2,7 +2,7 @@
 # make test     runs the whole test suite
 # make check    lint, types, import contracts
 # make torture  kills real daemons N=2000 times on DATABASE=sqlite; ARGS="--seed S --lanes 2"
-#               or, while they work off a queue: N=100 ARGS="--jobs 10000"
+#               or, while they work off a queue: N=100 ARGS="--jobs 10000", also with "--peer"
 # make bench    measures; figures go to bench/results/ and docs/performance.md; ARGS="kill --quick"
 
 CONFIG ?= config.toml

@@ -14,6 +14,7 @@ from supervisor.clock import Clock, SystemClock, to_us
 from supervisor.config import Loaded, load
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
+from supervisor.garbage import spare_what_stays
 from supervisor.governance.rotation import SessionPlan
 from supervisor.ids import RandomIds
 from supervisor.lifecycle import Life, begin_life
@@ -84,6 +85,7 @@ async def governed(
     )
     origin = Origin(at=clock.now(), actor="bench")
     await database.write(begin_life, life, list(names), kernel.policy.budgets, origin)
+    spare_what_stays()
     try:
         yield Governed(kernel=kernel, loaded=loaded)
     finally:

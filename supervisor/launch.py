@@ -21,6 +21,7 @@ from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.daemon import EXIT_STOPPED, Daemon
 from supervisor.errors import NotFound, StoreUnavailable
+from supervisor.garbage import spare_what_stays
 from supervisor.governance.kill_switch import engaged
 from supervisor.http.server import address_of, bind
 from supervisor.ids import RandomIds
@@ -138,6 +139,7 @@ async def _run(
                 return EXIT_STOPPED
             daemon = Daemon(loaded, database=database, log=log, life=life)
             _say(banner(loaded, address_of(listening)))
+            spare_what_stays()
             return await daemon.run(plans, listening)
     finally:
         listening.close()

@@ -16,6 +16,7 @@ from supervisor.governance.rotation import SYSTEM, pause_session, system_journal
 from supervisor.governance.session import DAEMON_STOPPED, Session, SessionStatus
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.limits import apply_limits
+from supervisor.maintenance.peers import workers_elsewhere
 from supervisor.storage.database import Transaction
 from supervisor.worker.records import checkpoint_now, register_worker
 
@@ -49,13 +50,14 @@ def begin_life(
 
 
 def end_life(tx: Transaction, life: Life, timezone: ZoneInfo, origin: Origin, *, why: str) -> None:
-    """Checkpoint and pause every active session, and record the end.
+    """Checkpoint and pause every active session of this daemon's workers, and record the end.
 
     Paused, not completed: a start in the same window adopts the same session, so that a restart
     gives no worker a fresh budget (requirements S3, L4).
     """
+    not_ours = {SYSTEM, *workers_elsewhere(tx, life.boot_id)}
     for session in tx.rows("sessions.open_ones", Session):
-        if session.worker == SYSTEM or session.status is not SessionStatus.ACTIVE:
+        if session.worker in not_ours or session.status is not SessionStatus.ACTIVE:
             continue
         checkpoint_now(tx, worker=session.worker, session=session, label="shutdown", origin=origin)
         pause_session(tx, session, origin, why=DAEMON_STOPPED)

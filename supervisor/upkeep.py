@@ -9,7 +9,8 @@ import anyio
 import msgspec
 
 from supervisor.alert_assembly import build_channels, build_settings
-from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
+from supervisor.alerts.duty import Alerts, Configured, Watched
+from supervisor.alerts.failing import WorkerNews
 from supervisor.assembly import build_canary, build_retention
 from supervisor.clock import to_us
 from supervisor.config import Loaded
@@ -69,7 +70,8 @@ class Upkeep:
             stuck_after_s=lambda: loaded().config.supervisor.stuck_after_s,
             on_stuck=lambda: metrics.show_recovery(stuck=1),
         )
-        self.job_watch = _job_watch(kernel, workforce, loaded().timezone)
+        self._is_left_behind = anyio.Event()
+        self.job_watch = self._build_job_watch(workforce, loaded().timezone)
         self.burns = BurnWatch(
             kernel.database,
             kernel.clock,
@@ -109,6 +111,22 @@ class Upkeep:
             "leases": self._keep_leases,
             "report": self._report.run,
         }
+
+    def _build_job_watch(self, workforce: Workforce, timezone: ZoneInfo) -> JobWatch:
+        kernel = self._kernel
+        return JobWatch(
+            kernel.database,
+            kernel.clock,
+            kernel.log,
+            queues=workforce.queues,
+            arrive=workforce.arrive,
+            leases=Leases(
+                boot_id=kernel.boot_id,
+                in_hand=kernel.in_hand,
+                timezone=timezone,
+                on_taken=self._recover_soon,
+            ),
+        )
 
     async def _keep_leases(self) -> None:
         """Renew the leases of jobs from a thread, until cancelled."""
@@ -154,7 +172,13 @@ class Upkeep:
 
     def _workers(self) -> Mapping[str, WorkerNews]:
         return {
-            name: WorkerNews(life=one.life, outcome=one.outcome, progress_at=one.last_progress_at)
+            name: WorkerNews(
+                life=one.life,
+                outcome=one.outcome,
+                progress_at=one.last_progress_at,
+                failing_since=one.failing_since,
+                why=one.why,
+            )
             for name, one in self._vitals.workers.items()
         }
 
@@ -177,21 +201,16 @@ class Upkeep:
         if found != Findings():
             self._kernel.log.warning("recovered", **msgspec.structs.asdict(found))
 
+    def _recover_soon(self) -> None:
+        self._is_left_behind.set()
+
     async def _recover_on_schedule(self) -> None:
+        """Recover now and then, and when jobs were taken from a silent daemon: it may be dead."""
         while True:
-            await anyio.sleep(_RECOVER_EVERY_S)
+            with anyio.move_on_after(_RECOVER_EVERY_S):
+                await self._is_left_behind.wait()
+            self._is_left_behind = anyio.Event()
             try:
                 await self.recover()
             except StoreUnavailable as error:
                 self._kernel.log.error("recovery_not_done", error=str(error))
-
-
-def _job_watch(kernel: Kernel, workforce: Workforce, timezone: ZoneInfo) -> JobWatch:
-    return JobWatch(
-        kernel.database,
-        kernel.clock,
-        kernel.log,
-        queues=workforce.queues,
-        arrive=workforce.arrive,
-        leases=Leases(boot_id=kernel.boot_id, in_hand=kernel.in_hand, timezone=timezone),
-    )

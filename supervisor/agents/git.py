@@ -16,6 +16,7 @@ from anyio.abc import ByteReceiveStream, Process
 
 from supervisor.config import child_environment
 from supervisor.errors import SupervisorError
+from supervisor.redaction import REDACTION
 
 _ANSWER_BYTES_MAX = 1_048_576
 _STDERR_BYTES_MAX = 4_096
@@ -159,7 +160,7 @@ class Git:
             ) from error
 
     def _refused(self, command: str, ended: _Ended) -> RepositoryNotDigested:
-        first_line = next(iter(ended.complaint.splitlines()), "")
+        first_line = REDACTION.text(next(iter(ended.complaint.splitlines()), ""))
         fix = f"see what `git -C {self._path} fsck` says"
         cure = next((cure for words, cure in _CURES.items() if words in ended.complaint), fix)
         return RepositoryNotDigested(

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from supervisor.redaction import REDACTION
+
 #: Control and format characters (among them the ones that reverse the direction of reading),
 #: surrogates, line and paragraph separators.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _BACKTICKS = re.compile(r"`+")
+#: No secret that is looked for is longer.
+_SECRET_MAX = 8_192
 _MARKDOWN = re.compile(r"([\\<>\[\]!|&])")
 
 
 def one_line(text: str, *, chars_max: int) -> str:
     """Return `text` on one line, without characters that can't be seen, cut to a length."""
-    # A huge text is cut first, with room for what the next steps take away.
-    visible = (_visible(char) for char in text[: 4 * chars_max])
+    # A huge text is cut first, with room for what the next steps take away; and a secret is hidden
+    # before a cut leaves half of it.
+    visible = (_visible(char) for char in REDACTION.text(text[: 4 * chars_max + _SECRET_MAX]))
     words = " ".join("".join(visible).split())
     return words if len(words) <= chars_max else f"{words[: chars_max - 1]}…"
 
@@ -35,7 +40,9 @@ def quoted(text: str, *, lines_max: int, chars_max: int) -> str:
     Lists and emphasis keep working: it is for a model's answer. A quotation's own marks, which a
     model may repeat from its prompt, are taken off.
     """
-    lines = [one_line(line.lstrip("> "), chars_max=chars_max) for line in text.strip().splitlines()]
+    # While it is as it was said: a secret over several lines, or with a mark in it, is not after.
+    text = REDACTION.text(text.strip())
+    lines = [one_line(line.lstrip("> "), chars_max=chars_max) for line in text.splitlines()]
     kept = [_MARKDOWN.sub(r"\\\1", line) for line in lines[:lines_max]]
     return "\n".join(f"> {line}".rstrip() for line in kept)
 

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from supervisor.alerts.channels import Channel, NotDelivered
 from supervisor.alerts.delivery import Delivery
 from supervisor.alerts.facts import WATCHED, Fact, Over, Said, Severity
+from supervisor.alerts.failing import WorkerNews, failing
 from supervisor.alerts.rates import Rates
 from supervisor.alerts.record import (
     SEEN,
@@ -35,14 +36,6 @@ _LOOK_EVERY_S = 30.0
 _OUTAGE = "the store did not answer"
 _WORKER_FAILED = "worker_failed:"
 _WELL = ("ok", "noop")
-
-
-class WorkerNews(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker's last tick, as far as alerts ask for it."""
-
-    life: str
-    outcome: str
-    progress_at: datetime | None
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,10 +140,11 @@ class Alerts:
             if not await self._database.write(take_in, terms, self._origin()):
                 break
         now = self._clock.now()
+        known = await self._database.read(open_alerts)
         seen = [*self._seen(), *await self._database.read(self._seen_in_store, now)]
+        seen += failing(self._watched.workers(), known, now)
         if self._outage_since is not None:
             seen.append(_outage(self._outage_since, now))
-        known = await self._database.read(open_alerts)
         over = self._over(known)
         if self._is_new(known, seen, over, to_us(now)):
             await self._database.write(note_seen, seen, over, terms, self._origin())

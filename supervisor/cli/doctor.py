@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from supervisor.assembly import build_budgets
+from supervisor.cli.doctor_models import examine_models, used_models
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_warning, print_wrapped
 from supervisor.cli.parser import Parser
@@ -15,11 +16,19 @@ from supervisor.cli.signing import origin_of
 from supervisor.cli.store import locked, read_store, store_exists, write_store
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded
+from supervisor.config.reading import names_key
 from supervisor.errors import ConfigError, StoreDamaged, StoreUnavailable, UsageError
 from supervisor.governance.clock_reset import ClockReset, ResetClockCommand, reset_clock
 from supervisor.governance.health import problems
 from supervisor.governance.status import Surroundings, read_status
 from supervisor.lock import Holder, running_holder
+from supervisor.maintenance.doctor_clock import examine_clock, is_kept_right, machine_zone
+from supervisor.maintenance.doctor_config import (
+    examine_alerts,
+    examine_config_file,
+    read_channels,
+)
+from supervisor.maintenance.doctor_disk import examine_disk
 from supervisor.maintenance.doctor_site import (
     Finding,
     examine_port,
@@ -27,6 +36,7 @@ from supervisor.maintenance.doctor_site import (
     examine_state_dir,
 )
 from supervisor.maintenance.doctor_store import examine_facts, examine_file, read_facts
+from supervisor.maintenance.doctor_units import UnitNeeds, examine_units
 from supervisor.maintenance.heartbeat import HEARTBEAT_NAME
 from supervisor.maintenance.stop_file import read_stop
 from supervisor.maintenance.witness import check_not_behind, read_witness
@@ -58,8 +68,10 @@ def add_options(parser: Parser) -> None:
         "--command-id", metavar="ID", help="repeating it repeats the answer, not the act"
     )
     parser.epilog = (
-        "Looks at the config, the workers, the state directory, the port, Python, the store and\n"
-        "what it says of dead lives; changes nothing. Exit 0 healthy, 1 where it finds something.\n"
+        "Looks at the config, its workers and models, the state directory, the disk, the clock,\n"
+        "the port, Python, installed units, alerts, the store and what it says of dead lives.\n"
+        "Changes nothing; asks each provider which models it has, which costs nothing. Exit 0\n"
+        "healthy, 1 where it finds something; what is a hint may be as it should be.\n"
         "Every page is read; `supervisor audit` proves the record itself."
     )
 
@@ -82,19 +94,23 @@ def run(invocation: Invocation) -> int:
     if options.reset_ledger_clock:
         return _reset(invocation, options)
     findings = list(_examine(invocation))
+    number = sum(not finding.is_hint for finding in findings)
     if invocation.is_json:
-        print_json({"healthy": not findings, "findings": findings})
+        print_json({"healthy": not number, "findings": findings})
     else:
         _print(findings)
-    return EXIT_FINDINGS if findings else 0
+    return EXIT_FINDINGS if number else 0
 
 
 def _print(findings: list[Finding]) -> None:
-    for finding in findings:
-        print_wrapped(f"{finding.area}: {finding.what}")
+    # Hints last: what is wrong for sure comes first.
+    for finding in sorted(findings, key=lambda finding: finding.is_hint):
+        hint = "hint: " if finding.is_hint else ""
+        print_wrapped(f"{hint}{finding.area}: {finding.what}")
         print_wrapped(f"    {finding.fix}")
-    number = len(findings)
-    print("doctor: nothing found" if not number else f"doctor: {number} found")
+    hints = sum(finding.is_hint for finding in findings)
+    also = f", {hints} hint{'s' if hints > 1 else ''}" if hints else ""
+    print(f"doctor: {len(findings) - hints or 'nothing'} found{also}")
 
 
 # --- looking
@@ -108,10 +124,17 @@ def _examine(invocation: Invocation) -> Iterator[Finding]:
         loaded = _load_quietly(invocation)
     else:
         yield from _examine_workers(loaded)
+        yield from examine_models(loaded)
+        yield from examine_config_file(loaded.path, loaded.config)
+        yield from examine_units(_unit_needs(loaded))
     holder = running_holder(loaded.state_dir)
     now = SystemClock().now()
     yield from examine_python()
     yield from examine_state_dir(loaded.state_dir)
+    has_file = not is_postgres(loaded.config.supervisor.database)
+    yield from examine_disk(loaded.state_dir, has_file=has_file)
+    zone = machine_zone() if _names_no_zone(loaded) else ""
+    yield from examine_clock(now, is_kept_right=is_kept_right(), unsaid_zone=zone)
     yield from examine_port(loaded.config.http.listen, holder)
     yield from _examine_store(loaded, holder, now)
 
@@ -131,9 +154,29 @@ def _examine_workers(loaded: Loaded) -> Iterator[Finding]:
             yield Finding(area="config", what=f"{error.subject}: {error.what}", fix=error.fix)
 
 
+def _unit_needs(loaded: Loaded) -> UnitNeeds:
+    config, section = loaded.config, loaded.config.supervisor
+    keys = {config.providers[name].api_key_env for name in used_models(config)}
+    return UnitNeeds(
+        config=loaded.path,
+        grace_s=section.grace_s,
+        loop_block_abort_s=section.loop_block_abort_s,
+        rss_max_mb=section.rss_max_mb,
+        keys=sorted(keys - {""}),
+    )
+
+
+def _names_no_zone(loaded: Loaded) -> bool:
+    """Return whether cron expressions are in UTC because nobody has said anything else."""
+    workers = loaded.config.worker.values()
+    has_cron = any(worker.cron and not worker.timezone for worker in workers)
+    return has_cron and not names_key(loaded.path, "supervisor", "timezone")
+
+
 def _examine_store(loaded: Loaded, holder: Holder | None, now: datetime) -> Iterator[Finding]:
     url = loaded.config.supervisor.database
     if not store_exists(loaded):
+        yield from examine_alerts(loaded.config, ())
         what = "there is none yet: no daemon has run here"
         yield Finding(area="store", what=what, fix="`supervisor run` starts one")
         yield from _examine_stop(loaded)
@@ -178,6 +221,7 @@ def _examine_record(loaded: Loaded, holder: Holder | None, now: datetime) -> Ite
     is_alone = not is_postgres(loaded.config.supervisor.database)
     facts = read_store(loaded, read_facts, now, boot_id=boot_id, is_alone=is_alone)
     yield from examine_facts(facts, now, is_running=holder is not None)
+    yield from examine_alerts(loaded.config, read_store(loaded, read_channels))
     heartbeat = loaded.state_dir / HEARTBEAT_NAME
     # Read before the store is: a daemon that runs goes on in between.
     witness = read_witness(heartbeat)

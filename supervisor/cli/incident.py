@@ -19,7 +19,7 @@ from supervisor.alerts.incidents import (
     render,
 )
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.output import print_json, print_table
+from supervisor.cli.output import plain, print_json, print_table
 from supervisor.cli.parser import Parser, did_you_mean, whole_number
 from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, write_store
@@ -162,5 +162,5 @@ def _do(
     if invocation.is_json:
         print_json(done)
     else:
-        print(f"incident {done.incident}: {done.title}")
+        print(plain(f"incident {done.incident}: {done.title}"))
     return 0

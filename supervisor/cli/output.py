@@ -18,7 +18,7 @@ _COLUMN_MIN = 8
 
 def print_json(answer: object) -> None:
     """Print one JSON value on one line."""
-    print(msgspec.json.encode(answer).decode())
+    print(REDACTION.text(msgspec.json.encode(answer).decode()))
 
 
 def print_error(error: SupervisorError, *, is_json: bool) -> None:
@@ -28,7 +28,7 @@ def print_error(error: SupervisorError, *, is_json: bool) -> None:
         told = {"error": {"code": error.code, "message": message, "fix": error.fix}}
         print(REDACTION.text(msgspec.json.encode(told).decode()), file=sys.stderr)
     else:
-        print(plain(REDACTION.text(f"error[{error.code}]: {error}")), file=sys.stderr)
+        print(plain(f"error[{error.code}]: {error}"), file=sys.stderr)
 
 
 def print_warning(text: str) -> None:
@@ -80,10 +80,11 @@ def _wrap(text: str, width: int, *, indent: str = "") -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Return a text with its control characters spelled out: it may come from a model.
+    """Return a text without secrets, its control characters spelled out: it may come from a model.
 
     Otherwise what an agent has written could write over what a person reads in a terminal.
     """
+    text = REDACTION.text(text)
     if text.isprintable():
         return text
     return "".join(

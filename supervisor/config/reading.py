@@ -52,6 +52,11 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
         """Return the value of an environment variable that the config names, None if unset."""
         return self.secrets.get(variable) or None
 
+    @property
+    def known_secrets(self) -> list[str]:
+        """The variables whose values were really read, and not just assumed to be there."""
+        return [name for name, value in self.secrets.items() if value != _PLACEHOLDER]
+
 
 def config_path(option: str | None, environment: Environment = os.environ) -> Path:
     """Return the file to read: the option, else $SUPERVISOR_CONFIG, else ./config.toml."""
@@ -90,6 +95,16 @@ def load(path: Path, environment: Environment = os.environ) -> Loaded:
     REDACTION.learn(value for value in secrets.values() if value != _PLACEHOLDER)
     REDACTION.learn(_PASSWORD.findall(config.supervisor.database))
     return Loaded(config=config, path=path, secrets=secrets)
+
+
+def names_key(path: Path, table: str, key: str) -> bool:
+    """Return whether the file says something of a key, so that it is not the default by silence.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    found = _read_toml(path).get(table)
+    return isinstance(found, dict) and key in found
 
 
 def take_notify_socket(environment: MutableMapping[str, str] = os.environ) -> str | None:

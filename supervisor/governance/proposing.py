@@ -40,6 +40,7 @@ from supervisor.governance.proposals import (
 from supervisor.governance.risk import Assessment, Risk, SessionRisk, completes
 from supervisor.governance.session_grants import SessionGrant, draw_any
 from supervisor.governance.session_risk import count_action, escalate, session_risk
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 
 _REASONING_MAX = 500
@@ -201,7 +202,7 @@ def _made(request: ProposalRequest) -> approval_kinds.ProposalMade:
         tokens=content.tokens,
         weight=content.weight,
         score=content.score,
-        reasoning=content.reasoning[:_REASONING_MAX],
+        reasoning=REDACTION.text(content.reasoning)[:_REASONING_MAX],
         risk_factors=content.risk_factors,
     )
 

@@ -43,13 +43,18 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
     delay_us: int | None = None
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of a claim: who has it, and how often its lease was renewed."""
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim, as far as the ends of its jobs name it."""
 
     token: int
     queue: str
-    boot_id: str
     worker: str
+
+
+class Held(Holding, frozen=True, kw_only=True):
+    """A row of a claim: who has it, and how often its lease was renewed."""
+
+    boot_id: str
     tick: int
     session_id: str
     lease_us: int
@@ -63,6 +68,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     worker: str
     error: str
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
 
 
 class _Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,22 +102,32 @@ def find_claim(tx: Transaction, token: int) -> Held | None:
 
 
 def end_jobs(
-    tx: Transaction, journal: Journal, held: Held, ends: Sequence[JobEnd], *, is_last: bool
-) -> None:
+    tx: Transaction, journal: Journal, held: Holding, ends: Sequence[JobEnd], *, is_last: bool
+) -> bool:
     """End jobs of a claim; with the last of them the claim ends, and gives back what is left.
 
-    What this claim has ended before is left as it is: a commit whose answer was lost is sent again.
+    Returns False, and changes nothing, where the claim has ended or was taken away. What it has
+    ended before is left as it is: a commit whose answer was lost is sent again.
     """
+    if is_last and tx.run("jobs.end_claim", token=held.token) == 0:
+        return False
+    done = [one.id for one in ends if one.end is End.DONE]
+    # Only a claim that lives has jobs to complete: who takes it away leaves it none.
+    is_alive = _complete(tx, journal, held, done) if done else is_last
+    if not (is_alive or is_last) and find_claim(tx, held.token) is None:
+        return False
+    if is_last or len(done) < len(ends):
+        _end_others(tx, journal, held, ends, is_last=is_last)
+    return True
+
+
+def _end_others(
+    tx: Transaction, journal: Journal, held: Holding, ends: Sequence[JobEnd], *, is_last: bool
+) -> None:
+    """End the jobs of a claim that are not done; with `is_last` also those without an end."""
     left = {job.id: job for job in _running(tx, held)}
     ends = [one for one in ends if one.id in left]
-    done = [one.id for one in ends if one.end is End.DONE]
-    if done:
-        _complete(tx, journal, held, done)
-    back = [
-        left[one.id]
-        for one in ends
-        if one.end is not End.DONE and _end_one(tx, journal, held, left[one.id], one)
-    ]
+    back = [left[one.id] for one in ends if _end_one(tx, journal, held, left[one.id], one)]
     if is_last:
         ended = {one.id for one in ends}
         rest = [job for job in left.values() if job.id not in ended]
@@ -117,13 +136,12 @@ def end_jobs(
                 _cancel(tx, journal, held, job)
             else:
                 back.append(job)
-        tx.run("jobs.end_claim", token=held.token)
     if back:
         why = next((one.why for one in ends if one.id == back[0].id), "its tick has ended")
         _give_back(tx, journal, held, [job.id for job in back], why)
 
 
-def _end_one(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> bool:
+def _end_one(tx: Transaction, journal: Journal, held: Holding, job: _Running, end: JobEnd) -> bool:
     """End a job that is not done; return whether it is to go back to its place."""
     if job.is_cancel_asked:
         _cancel(tx, journal, held, job)
@@ -163,26 +181,33 @@ def take_away(tx: Transaction, journal: Journal, held: Held, *, why: str) -> int
     return len(lost)
 
 
-def _running(tx: Transaction, held: Held) -> list[_Running]:
+def _running(tx: Transaction, held: Holding) -> list[_Running]:
     return tx.rows("jobs.jobs_of_claim", _Running, token=held.token)
 
 
-def _complete(tx: Transaction, journal: Journal, held: Held, ids: Sequence[str]) -> None:
+def _complete(tx: Transaction, journal: Journal, held: Holding, ids: Sequence[str]) -> bool:
+    """Complete those of the jobs that the claim still has; return whether there are any."""
     now = to_us(journal.origin.at)
-    changed = tx.run("job_batches.complete", ids=as_json(ids), token=held.token, now=now)
-    assert changed == len(ids), f"claim {held.token} has {changed} of {len(ids)} jobs"
-    _moved(tx, held, JobState.DONE, changed)
-    journal.add(kinds.JobCompleted(queue=held.queue, token=held.token, jobs=tuple(ids)))
+    changed = tx.rows("job_batches.complete", _Id, ids=as_json(ids), token=held.token, now=now)
+    if not changed:
+        return False
+    theirs = {one.id for one in changed}
+    _moved(tx, held, JobState.DONE, len(theirs))
+    jobs = tuple(one for one in ids if one in theirs)
+    journal.add(kinds.JobCompleted(queue=held.queue, token=held.token, jobs=jobs))
+    return True
 
 
-def _give_back(tx: Transaction, journal: Journal, held: Held, ids: Sequence[str], why: str) -> None:
+def _give_back(
+    tx: Transaction, journal: Journal, held: Holding, ids: Sequence[str], why: str
+) -> None:
     changed = tx.run("job_batches.give_back", ids=as_json(ids), token=held.token)
     assert changed == len(ids), f"claim {held.token} has {changed} of {len(ids)} jobs"
     _moved(tx, held, JobState.QUEUED, changed)
     journal.add(kinds.JobGivenBack(queue=held.queue, token=held.token, jobs=tuple(ids), why=why))
 
 
-def _put_off(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
+def _put_off(tx: Transaction, journal: Journal, held: Holding, job: _Running, end: JobEnd) -> None:
     run_at = to_us(journal.origin.at) + (end.delay_us or 0)
     state = JobState.SCHEDULED if end.delay_us else JobState.QUEUED
     _leave(tx, held, job, state=state, attempts=job.attempts - 1, run_at=run_at)
@@ -193,7 +218,7 @@ def _put_off(tx: Transaction, journal: Journal, held: Held, job: _Running, end: 
     )
 
 
-def _fail(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
+def _fail(tx: Transaction, journal: Journal, held: Holding, job: _Running, end: JobEnd) -> None:
     now = to_us(journal.origin.at)
     error = end.why[:ERROR_MAX]
     failure = Failure(attempt=job.attempts, at=now, worker=held.worker, error=error)
@@ -220,19 +245,21 @@ def _fail(tx: Transaction, journal: Journal, held: Held, job: _Running, end: Job
     journal.add(event)
 
 
-def _quarantine(tx: Transaction, journal: Journal, held: Held, job: _Running, end: JobEnd) -> None:
+def _quarantine(
+    tx: Transaction, journal: Journal, held: Holding, job: _Running, end: JobEnd
+) -> None:
     why = end.why[:ERROR_MAX]
     _leave(tx, held, job, state=JobState.UNKNOWN, attempts=job.attempts - 1, error=why)
     journal.add(kinds.JobQuarantined(job=job.id, queue=held.queue, token=held.token, why=why))
 
 
-def _cancel(tx: Transaction, journal: Journal, held: Held, job: _Running) -> None:
+def _cancel(tx: Transaction, journal: Journal, held: Holding, job: _Running) -> None:
     now = to_us(journal.origin.at)
     _leave(tx, held, job, state=JobState.CANCELLED, ended_at=now)
     journal.add(kinds.JobCancelled(job=job.id, queue=held.queue, token=held.token))
 
 
-def _leave(tx: Transaction, held: Held, job: _Running, **columns: Unpack[_Columns]) -> None:
+def _leave(tx: Transaction, held: Holding, job: _Running, **columns: Unpack[_Columns]) -> None:
     """Write a running job without its claim, with some of its columns changed."""
     after = msgspec.structs.replace(job, **columns)
     changed = tx.run(
@@ -259,6 +286,6 @@ class _Columns(TypedDict, total=False):
     ended_at: int
 
 
-def _moved(tx: Transaction, held: Held, to: JobState, number: int) -> None:
+def _moved(tx: Transaction, held: Holding, to: JobState, number: int) -> None:
     count(tx, held.queue, JobState.RUNNING, -number)
     count(tx, held.queue, to, number)

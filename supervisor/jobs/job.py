@@ -9,6 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from supervisor.errors import InputRefused
+from supervisor.redaction import REDACTION
 
 _NAME_MAX = 128
 _KEY_MAX = 256
@@ -149,8 +150,10 @@ def request_job(queue: str, payload: object, terms: Terms, rules: JobRules) -> J
     _check_number(subject, "attempts_max", attempts_max, (1, ATTEMPTS_MAX))
     return JobRequest(
         queue=queue,
+        # What differs by a secret alone is another job, although it reads the same.
         key=f"={payload_digest(encoded)}" if key is None else key,
-        payload=encoded,
+        # Before its hash is taken, which stands in the record beside it.
+        payload=REDACTION.text(encoded),
         priority=terms.priority,
         run_at=terms.run_at,
         attempts_max=attempts_max,

@@ -11,6 +11,9 @@ import msgspec
 from supervisor.jobs.endings import Held
 from supervisor.storage.database import Transaction
 
+#: Longer than the looks of a daemon are apart while others have claims.
+_BLIND_S = 2.0
+
 
 class _Token(msgspec.Struct, frozen=True):
     token: int
@@ -41,15 +44,19 @@ def cancels_asked(tx: Transaction, boot_id: str) -> list[CancelAsked]:
 class LeaseWatch:
     """Tells which claims of others are silent, by this host's monotonic clock alone.
 
-    So clocks that differ, or are set, take nobody's jobs away. Written only by `expired`.
+    So clocks that differ, or are set, take nobody's jobs away. Nor does a store that was away: who
+    could not look saw no silence. Written only by `expired`.
     """
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[int, float]] = {}
+        self._looked_s = -math.inf
 
     def expired(self, claims: Sequence[Held], now_s: float) -> list[Held]:
         """Return those that were not renewed for their whole lease, as far as was seen."""
-        seen, self._seen = self._seen, {}
+        is_blind = now_s - self._looked_s > _BLIND_S
+        seen, self._seen = {} if is_blind else self._seen, {}
+        self._looked_s = now_s
         for held in claims:
             beats, since_s = seen.get(held.token, (held.beats, now_s))
             self._seen[held.token] = (held.beats, since_s if beats == held.beats else now_s)

@@ -11,10 +11,12 @@ from supervisor.errors import CommandConflict
 from supervisor.events import job_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.jobs.job import Enqueued, Job, JobRequest, JobState
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 from supervisor.storage.memory import Keep, Later
 
 _PROMOTED_MAX = 1_000
+_ENCODER = msgspec.json.Encoder()
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,24 @@ class _Token(msgspec.Struct, frozen=True):
     token: int
 
 
+class _Id(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that is to be written, by the names of the statements' parameters."""
+
+    id: str
+    queue: str
+    job_key: str
+    payload: str
+    priority: int
+    run_at: int
+    state: JobState
+    attempts_max: int
+    now: int
+
+
 class _Moment(msgspec.Struct, frozen=True):
     at: int
 
@@ -81,52 +101,97 @@ def enqueue(tx: Transaction, journal: Journal, request: JobRequest) -> Enqueued:
     Raises:
         CommandConflict: the key was used for another payload.
     """
-    now = to_us(journal.origin.at)
+    (made,) = enqueue_all(tx, [(journal, request)])
+    return made
+
+
+def enqueue_all(
+    tx: Transaction, wanted: Sequence[tuple[Journal, JobRequest]]
+) -> Sequence[Enqueued]:
+    """Put jobs in their queues as `enqueue` does, by one statement; each has its caller's journal.
+
+    Raises:
+        CommandConflict: the key of one was used for another payload.
+    """
+    if not wanted:
+        return []
+    rows = [_row_of(request, to_us(journal.origin.at)) for journal, request in wanted]
+    # Each as if it were written by itself; the list's own name keeps payloads as they are.
+    clean = [REDACTION.values(msgspec.structs.asdict(row)) for row in rows]
+    found = tx.rows("job_batches.enqueue", _Id, payload=_ENCODER.encode(clean).decode())
+    new = {one.id for one in found}
+    made: list[Enqueued] = []
+    for row, (journal, request) in zip(rows, wanted, strict=True):
+        is_new = row.id in new
+        new.discard(row.id)
+        if is_new:
+            _record_new(tx, journal, request, row)
+        elif (conflict := find_conflict(tx, [request], {})) is not None:
+            raise conflict
+        made.append(Enqueued(id=row.id, is_new=is_new))
+    return made
+
+
+def _row_of(request: JobRequest, now: int) -> _NewJob:
     run_at = max(request.run_at, now)
-    state = JobState.SCHEDULED if run_at > now else JobState.QUEUED
-    is_new = tx.run(
-        "jobs.enqueue",
+    return _NewJob(
         id=request.id,
         queue=request.queue,
         job_key=request.key,
         payload=request.payload,
         priority=request.priority,
         run_at=run_at,
-        state=state,
+        state=JobState.SCHEDULED if run_at > now else JobState.QUEUED,
         attempts_max=request.attempts_max,
         now=now,
     )
-    if not is_new:
-        conflict = find_conflict(tx, [request])
-        if conflict is not None:
-            raise conflict
-        return Enqueued(id=request.id, is_new=False)
-    count(tx, request.queue, state, 1)
+
+
+def _record_new(tx: Transaction, journal: Journal, request: JobRequest, row: _NewJob) -> None:
+    count(tx, row.queue, row.state, 1)
     journal.add(
         kinds.JobEnqueued(
-            job=request.id,
-            queue=request.queue,
-            priority=request.priority,
-            run_at=run_at,
-            attempts_max=request.attempts_max,
+            job=row.id,
+            queue=row.queue,
+            priority=row.priority,
+            run_at=row.run_at,
+            attempts_max=row.attempts_max,
             digest=request.digest,
         )
     )
-    return Enqueued(id=request.id, is_new=True)
 
 
-def find_conflict(tx: Transaction, requests: Sequence[JobRequest]) -> CommandConflict | None:
-    """Return the error of the first request whose key was used for another payload."""
+def find_conflict(
+    tx: Transaction, requests: Sequence[JobRequest], payloads: dict[str, str]
+) -> CommandConflict | None:
+    """Return the error of the first request whose key was used for another payload.
+
+    `payloads` are those that are to be enqueued before them, by the ids of their jobs; where there
+    is no conflict, these join them.
+    """
+    joined = dict(payloads)
+    stored = _stored(tx, [request.id for request in requests])
     for request in requests:
-        first = find_job(tx, request.id)
-        if first is not None and first.payload != request.payload:
+        job_id = request.id
+        if job_id in stored and job_id not in joined:
+            # One by one: they may be large.
+            first = find_job(tx, job_id)
+            assert first is not None, f"job {job_id} was there"
+            joined[job_id] = first.payload
+        if joined.setdefault(job_id, request.payload) != request.payload:
             return CommandConflict(
-                subject=f"job {request.id}",
+                subject=f"job {job_id}",
                 what=f"its key {request.key!r} was used in queue {request.queue} before, with"
                 " another payload; nothing was done",
                 fix="use a fresh key for another job",
             )
+    payloads.update(joined)
     return None
+
+
+def _stored(tx: Transaction, ids: Sequence[str]) -> set[str]:
+    """Return which of these jobs are there."""
+    return {one.id for one in tx.rows("job_batches.stored", _Id, ids=as_json(ids))}
 
 
 def find_job(tx: Transaction, job_id: str) -> Job | None:

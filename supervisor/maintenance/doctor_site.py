@@ -25,11 +25,15 @@ _LEFTOVERS = (".drill-restore-*", ".supervisor.db.*", ".*.db.*.new")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is wrong, and what mends it; `area` is what was looked at."""
+    """Something that is wrong, and what mends it; `area` is what was looked at.
+
+    A hint may be as it should be here: only a person can tell.
+    """
 
     area: str
     what: str
     fix: str
+    is_hint: bool = False
 
 
 def examine_state_dir(folder: Path) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -23,6 +24,8 @@ from supervisor.storage.database import Database, Transaction
 _LOOK_EVERY_S = 5.0
 _RETRY_S = 1.0
 _ANY_NUMBER = 1_000_000
+#: At the most often, whatever is heard.
+_PAUSE_S = 0.05
 #: How often while others have jobs in hand, and then when the first of their leases is over: a
 #: renewal is seen half a second late at most, so that a dead one's jobs are taken within a second.
 _OTHERS_EVERY_S = 0.5
@@ -30,11 +33,15 @@ _OTHERS_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
-    """Whose claims are this life's own, and where those that end are recorded."""
+    """Whose claims are this life's own, and where those that end are recorded.
+
+    `on_taken` is told when jobs were taken from a silent one: it may have left more behind.
+    """
 
     boot_id: str
     in_hand: InHand
     timezone: ZoneInfo
+    on_taken: Callable[[], None] = lambda: None
 
 
 class JobWatch:
@@ -62,27 +69,38 @@ class JobWatch:
         self._queues = queues
         self._arrive = arrive
         self._asked = anyio.Event()
+        # Another process's job comes at once where its commit is heard; else `look` is told.
+        database.heed(self.look)
 
     def follow(self, facts: Sequence[object]) -> None:
-        """Wake workers for what one commit has put into a queue."""
+        """Wake workers for what one commit has put into a queue and left there."""
+        arrived: dict[str, str] = {}
         for fact in facts:
             if isinstance(fact, Recorded):
-                self._follow(fact)
+                self._follow(fact, arrived)
+        for queue, jobs in Counter(arrived.values()).items():
+            self._arrive(queue, jobs)
 
-    def _follow(self, fact: Recorded) -> None:
-        match fact.event:
+    def _follow(self, fact: Recorded, arrived: dict[str, str]) -> None:
+        """Note the queues of jobs that are due, by the ids of the jobs."""
+        event = fact.event
+        match event:
             case job_kinds.JobEnqueued(run_at=run_at) | job_kinds.JobRetried(run_at=run_at):
                 if run_at > to_us(fact.origin.at):
                     self._asked.set()
                 else:
-                    self._arrive(fact.event.queue, 1)
+                    arrived[event.job] = event.queue
             case job_kinds.JobGivenBack(run_at=run_at):
                 if run_at > to_us(fact.origin.at):
                     self._asked.set()
                 else:
-                    self._arrive(fact.event.queue, len(fact.event.jobs))
+                    arrived.update(dict.fromkeys(event.jobs, event.queue))
             case job_kinds.JobRequeued():
-                self._arrive(fact.event.queue, 1)
+                arrived[event.job] = event.queue
+            case job_kinds.JobClaimed():
+                # A worker that has expected it took it in the same commit: jobs/idle.py.
+                for job in event.jobs:
+                    arrived.pop(job, None)
             case _:
                 return
 
@@ -94,9 +112,13 @@ class JobWatch:
         """Wake workers when jobs are due, until cancelled."""
         while True:
             self._asked = anyio.Event()
+            looked_s = self._clock.monotonic()
             delay_s = await self._look()
             with anyio.move_on_after(delay_s):
                 await self._asked.wait()
+            # Whoever else is busy may commit a thousand times a second.
+            left_s = looked_s + _PAUSE_S - self._clock.monotonic()
+            await anyio.sleep(max(left_s, 0.0))
 
     async def _look(self) -> float:
         """Wake the workers of queues with due jobs, and return the seconds until the next look."""
@@ -128,6 +150,7 @@ class JobWatch:
         for held in self._watch.expired(claims, now_s):
             origin = Origin(at=self._clock.now(), actor="recovery")
             await self._database.write(_take_silent, held, origin, leases.timezone)
+            leases.on_taken()
         if not claims:
             return _LOOK_EVERY_S
         return min(_OTHERS_EVERY_S, self._watch.next_end_s(claims, now_s))

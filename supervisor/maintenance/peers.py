@@ -28,6 +28,15 @@ def living_peers(tx: Transaction, boot_id: str) -> list[Peer]:
     return tx.rows("daemons.others", Peer, boot_id=boot_id)
 
 
+class _Worker(msgspec.Struct, frozen=True):
+    name: str
+
+
+def workers_elsewhere(tx: Transaction, boot_id: str) -> frozenset[str]:
+    """Return the workers of other daemons that go on; pausing and closing them is theirs."""
+    return frozenset(row.name for row in tx.rows("workers.elsewhere", _Worker, boot_id=boot_id))
+
+
 def process_runs(pid: int) -> bool:
     """Return whether there is such a process on this host, other than this one."""
     if pid <= 0 or pid == os.getpid():

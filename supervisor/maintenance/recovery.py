@@ -26,7 +26,7 @@ from supervisor.jobs.endings import Held, take_away
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
 from supervisor.maintenance.approval_sweep import sweep
-from supervisor.maintenance.peers import Peers, living_peers
+from supervisor.maintenance.peers import Peers, living_peers, workers_elsewhere
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 
@@ -98,7 +98,9 @@ async def recover(
             break
     after: str | None = ""
     while after is not None:
-        closed, after = await database.write(_close_unowned, frozenset(workers), clock.now(), after)
+        closed, after = await database.write(
+            _close_unowned, frozenset(workers), boot_id, clock.now(), after
+        )
         total += Findings(sessions=closed)
     swept = await sweep(database, clock=clock, timezone=timezone)
     return total + Findings(tickets=swept.tickets)
@@ -179,16 +181,16 @@ def _journal(
 
 
 def _close_unowned(
-    tx: Transaction, workers: Collection[str], now: datetime, after: str
+    tx: Transaction, workers: Collection[str], boot_id: str, now: datetime, after: str
 ) -> tuple[int, str | None]:
     """Close those of a page of open sessions that no worker has; return where the next begins."""
+    owned = {SYSTEM, *workers, *workers_elsewhere(tx, boot_id)}
     latches = engaged(tx)
     page = tx.rows("sessions.open_page", Session, after=after, rows_max=_PAGE_ROWS)
     unowned = [
         session
         for session in page
-        if session.worker not in workers
-        and session.worker != SYSTEM
+        if session.worker not in owned
         and is_due(session, now)
         and not _waits_for_a_person(session, latches)
     ]

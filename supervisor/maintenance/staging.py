@@ -23,7 +23,8 @@ Row = dict[str, Value]
 Rows = dict[str, list[Row]]
 
 
-class _Count(msgspec.Struct, frozen=True):
+class _Holds(msgspec.Struct, frozen=True):
+    session_id: str
     number: int
 
 
@@ -57,11 +58,10 @@ async def stage(database: Database, batch: Batch, scratch: ScratchStore) -> Stag
             break
         after, rows = page
         await anyio.to_thread.run_sync(_put_all, scratch, rows)
-    holds = 0
+    holds = await database.read(_count_holds, frozenset(batch.sessions))
     for number in range(0, len(batch.sessions), _PAGE_ROWS):
         ids = batch.sessions[number : number + _PAGE_ROWS]
-        rows, of_page = await database.read(_read_sessions, ids)
-        holds += of_page
+        rows = await database.read(_read_sessions, ids)
         await anyio.to_thread.run_sync(_put_all, scratch, rows)
     await _stage_commands(database, batch, scratch)
     rows = await database.read(_read_beside, batch, touched)
@@ -169,17 +169,20 @@ def _made_by(tx: Transaction, event: Event) -> Iterable[tuple[str, list[Row]]]:
             return
 
 
-def _read_sessions(tx: Transaction, ids: Collection[str]) -> tuple[Rows, int]:
-    """Return the rows of sessions, and how many holds they have."""
-    holds = 0
+def _count_holds(tx: Transaction, ids: Collection[str]) -> int:
+    """Return how many holds these sessions have, by one look through all holds."""
+    counts = tx.each("retention.holds_by_session", _Holds)
+    return sum(count.number for count in counts if count.session_id in ids)
+
+
+def _read_sessions(tx: Transaction, ids: Collection[str]) -> Rows:
+    """Return the rows of sessions."""
     rows: Rows = {"sessions": [], "session_risks": [], "steers": []}
     for session_id in ids:
         rows["sessions"] += tx.copies("retention.copy_session", id=session_id)
         rows["session_risks"] += tx.copies("retention.copy_risk", session_id=session_id)
         rows["steers"] += tx.copies("retention.copy_steers", session_id=session_id)
-        counted = tx.row("retention.holds_of_session", _Count, session_id=session_id)
-        holds += 0 if counted is None else counted.number
-    return rows, holds
+    return rows
 
 
 async def _stage_commands(database: Database, batch: Batch, scratch: ScratchStore) -> None:

@@ -82,6 +82,9 @@ class _Event(msgspec.Struct):
 class Anthropic(HttpProvider):
     """Claude models at Anthropic, or at a server that speaks its Messages API."""
 
+    catalogue_path = "/v1/models"
+    call_path = _PATH
+
     base_url: str = field(default=DEFAULT_BASE_URL, repr=False)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:

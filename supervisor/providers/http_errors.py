@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from supervisor.errors import ProviderFailed
+from supervisor.redaction import REDACTION
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on JSON from outside: wrong form, bad UTF-8, or nested too deeply."""
@@ -177,6 +178,7 @@ def excerpt(text: str, *, secret: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if secret:
         line = line.replace(secret, "[api key]")
+    line = REDACTION.text(line)
     return line if len(line) <= _EXCERPT_CHARS_MAX else f"{line[:_EXCERPT_CHARS_MAX]}..."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import httpx
 
@@ -80,6 +80,10 @@ class HttpProvider:
     certificate paths): config.py alone does that. No retries: each try needs a hold of its own.
     """
 
+    #: Where its models are listed, and where calls go, below `base_url`.
+    catalogue_path: ClassVar[str] = "/models"
+    call_path: ClassVar[str] = ""
+
     name: str
     base_url: str = field(repr=False)
     api_key: str | None = field(repr=False)
@@ -126,6 +130,22 @@ class HttpProvider:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def peek(self, path: str, *, content: bytes | None = None) -> tuple[int, bytes]:
+        """Ask for something that is no work, and return the answer's status and its beginning.
+
+        Raises:
+            ProviderFailed: there was no answer.
+        """
+        method = "GET" if content is None else "POST"
+        response = await self._ask(method, path, headers=self._headers(), content=content)
+        async with aclosing(response):
+            body = b"".join([chunk async for chunk in self._chunks(response)])
+            return response.status_code, body
+
+    def _headers(self) -> dict[str, str]:
+        """Return what says who asks, in the vendor's dialect."""
+        raise NotImplementedError
+
     async def _fetch(self, path: str, *, headers: dict[str, str], content: bytes) -> bytes:
         """Send one request and return the body of its 2xx answer."""
         response = await self._send(path, headers=headers, content=content)
@@ -142,22 +162,27 @@ class HttpProvider:
             yield HttpStream(pieces, transcript)
 
     async def _send(self, path: str, *, headers: dict[str, str], content: bytes) -> httpx.Response:
-        # Identity keeps the size bound honest: unpacking could make a gigabyte of one chunk.
-        common = {"accept-encoding": "identity", "content-type": "application/json"}
-        try:
-            request = self._client.build_request(
-                "POST",
-                self.base_url.rstrip("/") + path,
-                headers={**common, **headers},
-                content=content,
-            )
-            response = await self._client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._transport_failure(error) from error
+        response = await self._ask("POST", path, headers=headers, content=content)
         if response.is_success:
             return response
         async with aclosing(response):
             raise await self._status_failure(response)
+
+    async def _ask(
+        self, method: str, path: str, *, headers: dict[str, str], content: bytes | None
+    ) -> httpx.Response:
+        # Identity keeps the size bound honest: unpacking could make a gigabyte of one chunk.
+        common = {"accept-encoding": "identity", "content-type": "application/json"}
+        try:
+            request = self._client.build_request(
+                method,
+                self.base_url.rstrip("/") + path,
+                headers={**common, **headers},
+                content=content,
+            )
+            return await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._transport_failure(error) from error
 
     async def _status_failure(self, response: httpx.Response) -> ProviderFailed:
         body = await self._error_body(response)

@@ -85,6 +85,8 @@ class _Chunk(msgspec.Struct):
 class OpenAICompatible(HttpProvider):
     """OpenAI, Ollama, vLLM, llama.cpp, LiteLLM and others that speak their dialect."""
 
+    call_path = _PATH
+
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         body = await self._fetch(
             _PATH, headers=self._headers(), content=self._content(request, is_stream=False)

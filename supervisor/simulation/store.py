@@ -170,7 +170,7 @@ class LifeStore:
         self._disk = disk
         self._fate = fate
         self._chance = chance
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(self._commit, in_flight_max=1)
         self._is_over = False
 
     def cut_off(self) -> None:
@@ -217,6 +217,9 @@ class LifeStore:
 
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._group.listen(listener)
+
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Hear nothing: there is nobody else."""
 
     async def has_foreign_commits(self) -> bool:
         """The simulation tells the kill watch itself: it would look 60 million times a month."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Concatenate,
+    Generic,
     ParamSpec,
     Protocol,
     TypeAlias,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor.storage.memory import K, Keep, Later, V
 
 P = ParamSpec("P")
+C = TypeVar("C")
 T = TypeVar("T")
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
@@ -82,6 +84,22 @@ class Transaction(Protocol):
 TransactionFunction: TypeAlias = Callable[Concatenate[Transaction, P], T]
 
 
+class Joined(Generic[C, T]):
+    """A transaction function of one call that does many at once with less than one by one.
+
+    `every` is given calls in their order and gives each its result; what it raises is nobody's
+    alone, so that all of them are done one by one then.
+    """
+
+    def __init__(self, every: Callable[[Transaction, Sequence[C]], Sequence[T]]) -> None:
+        self.every = every
+
+    def __call__(self, tx: Transaction, call: C, /) -> T:
+        """Do one call."""
+        (result,) = self.every(tx, [call])
+        return result
+
+
 class Database(Protocol):
     """A store that runs whole functions as transactions.
 
@@ -115,6 +133,14 @@ class Database(Protocol):
 
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         """Call `listener` in the event loop with what each commit published, in its order."""
+        ...
+
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop as soon as it is heard that another has committed.
+
+        Only a hint: a store that hears nothing (SQLite) never calls it, and one that was not
+        heard for a while does not call it for what it has missed.
+        """
         ...
 
     def has_foreign_commits(self) -> Awaitable[bool]:

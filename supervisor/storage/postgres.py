@@ -58,6 +58,10 @@ class PostgresDatabase:
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._group.listen(listener)
 
+    def heed(self, listener: Callable[[], None]) -> None:
+        if self._listening is not None:
+            self._listening.heed(listener)
+
     async def has_foreign_commits(self) -> bool:
         return self._listening is None or self._listening.has_heard()
 

@@ -178,7 +178,10 @@ class Committer:
             self._forget()
         attempt.doubtful = done
         mark = _MARK.format(number=sql.Literal(self._number), **self._names)
+        self._link.answers.give_meanwhile()
+        began_s = time.perf_counter()
         connection.execute(mark, prepare=False)
+        done.waited_s = time.perf_counter() - began_s
         return done
 
     def _begin(self, connection: Connection) -> None:

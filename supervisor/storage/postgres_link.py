@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import queue
 import threading
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from psycopg.adapt import Buffer, Loader
 from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
+from supervisor.storage.answers import Answers
 from supervisor.storage.database import Value
 from supervisor.storage.postgres_errors import closed, is_fatal
 from supervisor.storage.postgres_target import SessionKind, Target
@@ -57,27 +57,19 @@ class Link:
         self._connection: Connection | None = None
         self._is_closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self.answers = Answers()
         # A daemon: a connection that nobody closed must not keep a process alive that wants to end.
         self._thread = threading.Thread(target=self._work, name="postgres", daemon=True)
         self._thread.start()
 
     def submit(self, function: Callable[[Link], R]) -> asyncio.Future[R]:
         """Queue `function`; it runs also when the future is cancelled."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
         if self._is_closed:
-            future.set_exception(closed(self.target.subject))
-            return future
-
-        def job() -> None:
-            try:
-                result = function(self)
-            except BaseException as error:  # noqa: BLE001 - a thread's border: the caller gets it
-                _answer(loop, functools.partial(_fail, future, error))
-            else:
-                _answer(loop, functools.partial(_succeed, future, result))
-
-        self._jobs.put(job)
+            refused: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            refused.set_exception(closed(self.target.subject))
+            return refused
+        future, run = self.answers.ask(lambda: function(self))
+        self._jobs.put(run)
         return future
 
     async def close(self) -> None:
@@ -90,6 +82,10 @@ class Link:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            if self._jobs.empty():
+                self.answers.give()
+        self.answers.give()
+        self.answers.close()
 
     def connected(self) -> Connection:
         """Return the connection; made now where there is none that is alive."""
@@ -145,20 +141,3 @@ def connect(target: Target, kind: SessionKind) -> Connection:
         connection.close()
         raise
     return connection
-
-
-def _answer(loop: asyncio.AbstractEventLoop, give: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(give)
-    except RuntimeError:
-        return  # the loop is closed: nobody waits any more
-
-
-def _succeed(future: asyncio.Future[R], result: R) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[R], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

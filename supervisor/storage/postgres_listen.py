@@ -6,6 +6,7 @@ import asyncio
 import functools
 import os
 import time
+from collections.abc import Callable
 
 import psycopg
 from psycopg import sql
@@ -34,6 +35,7 @@ class Listening:
         self._starting: asyncio.Task[None] | None = None
         self._tried_at = -_RECONNECT_EVERY_S
         self._has_heard = False
+        self._listeners: list[Callable[[], None]] = []
         self._asked_at = time.monotonic()
         self.poll_s = _POLL_S
 
@@ -66,9 +68,17 @@ class Listening:
         except psycopg.Error:
             self._lose()
             return
+        has_heard = False
         while (told := self._connection.pgconn.notifies()) is not None:
-            if told.extra.decode() != self._writer:
-                self._has_heard = True
+            has_heard |= told.extra.decode() != self._writer
+        if has_heard:
+            self._has_heard = True
+            for tell in self._listeners:
+                tell()
+
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Call `listener` as soon as another's commit is heard."""
+        self._listeners.append(listener)
 
     def _lose(self) -> None:
         if self._connection is not None:

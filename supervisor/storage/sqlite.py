@@ -11,6 +11,7 @@ from pathlib import Path
 
 from supervisor.redaction import REDACTION
 from supervisor.storage import statements
+from supervisor.storage.answers import Answers
 from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
 from supervisor.storage.group_commit import (
     Batch,
@@ -102,8 +103,8 @@ def _columns(text: str, cursor: sqlite3.Cursor) -> tuple[str, ...]:
 class SqliteDatabase:
     """One writing connection with group commit, and one reading connection.
 
-    Writes that wait while a commit runs become savepoints of the next one and share its fsync;
-    there is no delay to gather them. A failing member rolls back alone.
+    Writes that wait while a commit runs share the next one's fsync; there is no delay to gather
+    them. A failing member rolls back alone.
     Only this object writes through its connection; other processes write through their own.
     """
 
@@ -115,7 +116,7 @@ class SqliteDatabase:
         self._is_read_only = is_read_only
         self._statements = statements.load(DIALECT)
         self._group = GroupCommit(self._commit)
-        self._committer = Committer(self._statements, path)
+        self._committer = Committer(self._statements, path, writer.answers)
         self._seen_version = -1
         self._quiet_wal: tuple[int, int] | None = None
         self._opening_reader = asyncio.Lock()
@@ -147,6 +148,9 @@ class SqliteDatabase:
 
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._group.listen(listener)
+
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Hear nothing: no process tells another of its commits here."""
 
     async def has_foreign_commits(self) -> bool:
         # The log's size and time answer most calls without a turn on the thread. They are
@@ -188,8 +192,9 @@ class Committer:
     committed in between and this one has committed what it did.
     """
 
-    def __init__(self, statements_by_name: dict[str, str], path: Path) -> None:
+    def __init__(self, statements_by_name: dict[str, str], path: Path, answers: Answers) -> None:
         self._statements = statements_by_name
+        self._answers = answers
         self._path = path
         self._memory = Memory()
         self._version = -1
@@ -221,7 +226,10 @@ class Committer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             done = perform(batch, connection)
+            self._answers.give_meanwhile()
+            began_s = time.perf_counter()
             connection.execute("COMMIT")
+            done.waited_s = time.perf_counter() - began_s
             is_committed = True
         finally:
             if not is_committed:

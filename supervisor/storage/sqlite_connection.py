@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TypeVar
 import aiosqlite
 
 from supervisor.errors import StoreDamaged, StoreUnavailable
+from supervisor.storage.answers import Answers
 
 BUSY_TIMEOUT_S = 5.0
 _ITER_CHUNK_SIZE = 64
@@ -25,12 +27,23 @@ class Connection(aiosqlite.Connection):
         super().__init__(connector, _ITER_CHUNK_SIZE)
         # A connection that nobody closed must not keep a process alive that wants to end.
         self._thread.daemon = True
+        self.answers = Answers()
 
     def submit(self, function: Callable[[sqlite3.Connection], R]) -> asyncio.Future[R]:
         """Queue `function`; it runs also when the future is cancelled."""
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((future, lambda: function(self._conn)))
+        future, run = self.answers.ask(lambda: function(self._conn))
+        self._tx.put_nowait((None, functools.partial(self._run, run)))
         return future
+
+    async def close(self) -> None:
+        """End the connection and its threads."""
+        await super().close()
+        self.answers.close()
+
+    def _run(self, run: Callable[[], None]) -> None:
+        run()
+        if self._tx.empty():
+            self.answers.give()
 
 
 async def connect(path: Path, *, is_read_only: bool) -> Connection:

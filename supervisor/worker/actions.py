@@ -30,6 +30,7 @@ from supervisor.governance.session import Session
 from supervisor.ledger.accounts import Amounts
 from supervisor.ledger.holds import Hold, Metering
 from supervisor.money import micro_usd
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 from supervisor.worker.calls import Calls
 from supervisor.worker.plan import Kernel
@@ -62,12 +63,13 @@ class Execution:
 
     def fail(self, why: str, *, usd: float = 0.0, tokens: int = 0) -> None:
         """Say that it was tried and failed, and what that cost."""
-        failure = storable(why)[:_WHY_MAX] or "it failed"
+        failure = REDACTION.text(storable(why))[:_WHY_MAX] or "it failed"
         self._calls.settle(self._hold, self._amounts(usd, tokens), Metering(), failure=failure)
 
     def release(self, why: str = "the worker did nothing") -> None:
         """Say that nothing was done, so that nothing is charged; the proposal has failed."""
-        self._calls.release(self._hold, why=storable(why)[:_WHY_MAX] or "nothing was done")
+        why = REDACTION.text(storable(why))[:_WHY_MAX] or "nothing was done"
+        self._calls.release(self._hold, why=why)
 
     def _amounts(self, usd: float, tokens: int) -> Amounts:
         _check_number(f"hold {self._hold.id}", "usd", usd)

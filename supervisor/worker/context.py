@@ -23,6 +23,7 @@ from supervisor.governance.worth import Saved, add_saved
 from supervisor.hands.records import Tick, ToolRecords
 from supervisor.jobs.effects import Taking
 from supervisor.outcome import Outcome
+from supervisor.redaction import REDACTION
 from supervisor.worker.actions import Actions, Answer, Approved, Details, build_proposal
 from supervisor.worker.callers import CallerWords, parse_caller
 from supervisor.worker.calls import Calls
@@ -368,7 +369,7 @@ class Context:
         Raises:
             InputRefused: that is no number of hours.
         """
-        self.saved_by_now = add_saved(self.saved_by_now, hours, storable(what))
+        self.saved_by_now = add_saved(self.saved_by_now, hours, REDACTION.text(storable(what)))
 
     def failed(self, why: str) -> Outcome:
         """Say why the tick fails: `return ctx.failed("the feed answers 404")`.

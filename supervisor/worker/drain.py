@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +20,7 @@ from supervisor.errors import (
     PriceUnknown,
     ProviderFailed,
     Refusal,
+    StoreUnavailable,
     storable,
 )
 from supervisor.events.value_kinds import ValueReported
@@ -76,21 +78,27 @@ _GRAVITY = (
 )
 
 
-async def run_queue_tick(
-    kernel: Kernel,
-    plan: WorkerPlan,
-    *,
-    jobs_max: int,
-    is_called: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> TickEnd | None:
-    """Claim jobs that are due, `jobs_max` at most, do them, and record each end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainEnd(TickEnd):
+    """The end of a tick for jobs; `jobs_s` is how long they took, without the store's part."""
 
-    None where no job is due: then there was no tick. A job that raises has failed, and is no
-    crash of its worker. Once `should_stop`, the jobs that are not begun go back.
+    jobs_s: float = 0.0
 
-    Raises:
-        StoreUnavailable: the store could not be asked, which counts as a no of every gate.
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A tick that was asked for; `begun` is what the store says, once its commit is done."""
+
+    plan: WorkerPlan
+    begun: Awaitable[Claimed | Skipped | None]
+
+
+def ask_for_jobs(
+    kernel: Kernel, plan: WorkerPlan, *, jobs_max: int, is_called: bool = False
+) -> Asked:
+    """Begin a tick and claim jobs that are due, `jobs_max` at most, in the commit that is next.
+
+    Whoever asks must either run the tick or give it back.
     """
     # A unit whose output is judged is a tick's only one: its drafts lie under the tick's number.
     ration = Ration(
@@ -98,21 +106,52 @@ async def run_queue_tick(
         jobs_max=1 if plan.checks.names else jobs_max,
         lease_us=round(kernel.policy.jobs.lease_s * _SECOND_US),
     )
+    request = tick_request(kernel, plan, Occasion(is_called=is_called))
+    origin = origin_now(kernel, plan)
+    return Asked(plan, kernel.database.write(begin_queue_tick, request, ration, origin))
+
+
+async def give_back(kernel: Kernel, asked: Asked) -> None:
+    """End a tick that nobody runs any more: its jobs go back as they were."""
+    with anyio.CancelScope(shield=True):
+        try:
+            begun = await asked.begun
+        except StoreUnavailable as error:
+            kernel.log.error("store_unavailable", worker=asked.plan.name, error=str(error))
+            return
+        if isinstance(begun, Claimed):
+            await Drain(kernel, asked.plan, begun).finish()
+
+
+async def run_queue_tick(
+    kernel: Kernel,
+    asked: Asked,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> DrainEnd | None:
+    """Do the jobs that were asked for, and record each end.
+
+    None where no job was due: then there was no tick. A job that raises has failed, and is no
+    crash of its worker. Once `should_stop`, the jobs that are not begun go back.
+
+    Raises:
+        StoreUnavailable: the store could not be asked, which counts as a no of every gate.
+    """
+    plan = asked.plan
     # Shielded: a begun tick is always seen to its recorded end.
     with anyio.CancelScope(shield=True):
-        request = tick_request(kernel, plan, Occasion(is_called=is_called))
-        origin = origin_now(kernel, plan)
-        begun = await kernel.database.write(begin_queue_tick, request, ration, origin)
+        begun = await asked.begun
     if begun is None:
         return None
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
-        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+        return DrainEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
     drain = Drain(kernel, plan, begun)
     kernel.in_hand.hold(begun.claim.token, drain)
     try:
         await drain.run(should_stop)
     finally:
+        drain.note_jobs_done()
         kernel.in_hand.drop(begun.claim.token)
         with anyio.CancelScope(shield=True):
             await drain.finish()
@@ -130,6 +169,7 @@ class Drain:
         self._tick = begun.started.tick
         self._state = begun.started.state
         self._began_s = kernel.clock.monotonic()
+        self._jobs_s = 0.0
         self._hand = InHand(
             worker=plan.name,
             tick=self._tick,
@@ -150,12 +190,19 @@ class Drain:
         self._scope = anyio.CancelScope()
 
     @property
-    def end(self) -> TickEnd:
+    def end(self) -> DrainEnd:
         """What the tick came to, as the loop needs to know it."""
         verdict = self._verdict()
-        return TickEnd(
-            outcome=verdict.outcome, session_id=self._session.id, refusal=_of_a_gate(verdict)
+        return DrainEnd(
+            outcome=verdict.outcome,
+            session_id=self._session.id,
+            refusal=_of_a_gate(verdict),
+            jobs_s=self._jobs_s,
         )
+
+    def note_jobs_done(self) -> None:
+        """Note how long the jobs took: what comes after them is the store's."""
+        self._jobs_s = self._kernel.clock.monotonic() - self._began_s
 
     def lose(self) -> None:
         """End the job that runs: somebody else has the claim."""

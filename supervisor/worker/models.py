@@ -102,6 +102,10 @@ class Models:
                     cheapest = other
         return cheapest
 
+    def provider(self, name: str) -> Provider:
+        """Return the provider of this name in the config."""
+        return self._sources[name].provider
+
     def is_free(self, full_name: str) -> bool:
         """Return whether the config says that the model costs nothing."""
         source = self._sources.get(full_name.partition("/")[0])

@@ -23,6 +23,7 @@ from supervisor.governance.worth import ValueRule
 from supervisor.hands.host_book import HostBook
 from supervisor.hands.rules import HttpRules
 from supervisor.identity import NOBODY, Identity
+from supervisor.jobs.idle import IdleWorkers
 from supervisor.jobs.job import JobRules
 from supervisor.jobs.leases import InHand
 from supervisor.ledger.accounts import Budgets
@@ -127,6 +128,7 @@ class Kernel:
     request_stop: Callable[[str], None]
     in_flight: InFlight = field(default_factory=InFlight)
     in_hand: InHand = field(default_factory=InHand)
+    idle: IdleWorkers = field(default_factory=IdleWorkers)
     is_stopping: bool = False
     wait_slice_s: float = 30.0
     hosts: HostBook = field(default_factory=HostBook)

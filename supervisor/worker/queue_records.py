@@ -12,13 +12,13 @@ from supervisor.clock import to_us
 from supervisor.events import job_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.rotation import find_session, system_journal
-from supervisor.jobs.endings import End, JobEnd, end_jobs, find_claim
+from supervisor.jobs.endings import End, Holding, JobEnd, end_jobs
 from supervisor.jobs.job import JobRequest
 from supervisor.jobs.queue import (
     Claim,
     ClaimRequest,
     claim,
-    enqueue,
+    enqueue_all,
     find_conflict,
     look_for_jobs,
 )
@@ -62,14 +62,11 @@ class FinishedJob(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobRequest, ...] = ()
 
 
-class InHand(msgspec.Struct, frozen=True, kw_only=True):
+class InHand(Holding, frozen=True, kw_only=True):
     """A tick's claim, as far as its transactions have to name it."""
 
-    worker: str
     tick: int
     session_id: str
-    queue: str
-    token: int
     timezone: ZoneInfo
 
 
@@ -113,13 +110,10 @@ def end_some(
 
     Returns False, and keeps nothing, where the claim was taken away.
     """
-    held = find_claim(tx, hand.token)
-    if held is None:
+    finished, is_held = _end(tx, hand, finished, origin, is_last=False)
+    if not is_held:
         _refuse(tx, hand, finished, origin)
         return False
-    with Journal(tx, hand.session_id, origin) as journal:
-        finished = _enqueue_wanted(tx, journal, finished)
-        end_jobs(tx, journal, held, [one.end for one in finished], is_last=False)
     states = [one.state for one in finished if one.state is not None]
     if states:
         tx.run("workers.keep_state", name=hand.worker, state=states[-1])
@@ -141,8 +135,8 @@ def finish_queue_tick(
     Raises:
         CommandConflict: one of the tick's holds has ended in another way.
     """
-    held = find_claim(tx, hand.token)
-    if held is None:
+    finished, is_held = _end(tx, hand, finished, origin, is_last=True)
+    if not is_held:
         if _has_ended(tx, hand):
             # By this very transaction, whose answer was lost on its way.
             return True
@@ -152,14 +146,28 @@ def finish_queue_tick(
         finish_tick(tx, ending, origin, ends)
         _refuse(tx, hand, finished, origin)
         return False
-    with Journal(tx, hand.session_id, origin) as journal:
-        finished = _enqueue_wanted(tx, journal, finished)
-        end_jobs(tx, journal, held, [one.end for one in finished], is_last=True)
     states = [one.state for one in finished if one.state is not None]
     if states:
         ending = msgspec.structs.replace(ending, state=states[-1])
     finish_tick(tx, ending, origin, ends)
     return True
+
+
+def _end(
+    tx: Transaction,
+    hand: InHand,
+    finished: Sequence[FinishedJob],
+    origin: Origin,
+    *,
+    is_last: bool,
+) -> tuple[Sequence[FinishedJob], bool]:
+    """End jobs and enqueue what they want; return how they have ended, and whether they did."""
+    finished, wanted = _without_conflicts(tx, finished)
+    with Journal(tx, hand.session_id, origin) as journal:
+        is_held = end_jobs(tx, journal, hand, [one.end for one in finished], is_last=is_last)
+        if is_held and wanted:
+            enqueue_all(tx, [(journal, request) for request in wanted])
+    return finished, is_held
 
 
 def _has_ended(tx: Transaction, hand: InHand) -> bool:
@@ -188,20 +196,21 @@ def _refuse(tx: Transaction, hand: InHand, finished: Sequence[FinishedJob], orig
         )
 
 
-def _enqueue_wanted(
-    tx: Transaction, journal: Journal, finished: Sequence[FinishedJob]
-) -> Sequence[FinishedJob]:
-    """Enqueue what done jobs want; one that uses the key of another job for it has failed."""
+def _without_conflicts(
+    tx: Transaction, finished: Sequence[FinishedJob]
+) -> tuple[Sequence[FinishedJob], Sequence[JobRequest]]:
+    """Return the jobs and what they want; one that uses the key of another for it has failed."""
     if not any(one.jobs for one in finished):
-        return finished
+        return finished, ()
     kept: list[FinishedJob] = []
+    wanted: list[JobRequest] = []
+    payloads: dict[str, str] = {}
     for one in finished:
-        conflict = find_conflict(tx, one.jobs)
+        conflict = find_conflict(tx, one.jobs, payloads) if one.jobs else None
         if conflict is None:
-            for request in one.jobs:
-                enqueue(tx, journal, request)
+            wanted += one.jobs
             kept.append(one)
         else:
             end = JobEnd(id=one.end.id, end=End.FAILED, why=str(conflict), is_permanent=True)
             kept.append(FinishedJob(end=end))
-    return kept
+    return kept, wanted

@@ -29,7 +29,7 @@ from supervisor.governance.rotation import (
 from supervisor.governance.session import Session
 from supervisor.identity import NOBODY, Identity
 from supervisor.jobs.job import JobRequest
-from supervisor.jobs.queue import enqueue, find_conflict
+from supervisor.jobs.queue import enqueue_all, find_conflict
 from supervisor.ledger import ledger
 from supervisor.ledger.accounts import Budgets
 from supervisor.ledger.hold_rows import remember_no_holds
@@ -278,7 +278,7 @@ def finish_tick(
 
 def _without_conflict(tx: Transaction, ending: Ending) -> Ending:
     """Return the ending, failed where one of its jobs has the key of another."""
-    conflict = find_conflict(tx, ending.jobs) if ending.jobs else None
+    conflict = find_conflict(tx, ending.jobs, {}) if ending.jobs else None
     if conflict is None:
         return ending
     failed = Outcome.FAILED
@@ -328,8 +328,8 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
     )
     if ending.value is not None:
         journal.add(ending.value)
-    for request in ending.jobs:
-        enqueue(tx, journal, request)
+    if ending.jobs:
+        enqueue_all(tx, [(journal, request) for request in ending.jobs])
     if worker.ticks_since_checkpoint >= ending.checkpoint_every:
         keep_periodic(tx, journal, ending.worker, ending.tick, worker.state)
         worker.ticks_since_checkpoint = 0

@@ -19,7 +19,7 @@ from supervisor.maintenance.recovery import Findings, recover
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 from supervisor.worker.context import Context
-from supervisor.worker.drain import run_queue_tick
+from supervisor.worker.drain import ask_for_jobs, run_queue_tick
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.schedule import OnQueue
 from supervisor.worker.tick import TickEnd
@@ -74,7 +74,8 @@ class JobBench(Bench):
     ) -> TickEnd | None:
         """Run one tick of a worker of the queue."""
         plan = await self.queue_plan(work, name=name)
-        return await run_queue_tick(kernel or self.kernel, plan, jobs_max=jobs_max)
+        kernel = kernel or self.kernel
+        return await run_queue_tick(kernel, ask_for_jobs(kernel, plan, jobs_max=jobs_max))
 
     def other_life(self, boot_id: str = "boot-2") -> Kernel:
         """Return the kernel of another daemon on the same store."""

@@ -16,7 +16,7 @@ from supervisor.jobs.job import JobState
 from supervisor.storage.database import Database
 from supervisor.worker.context import Context
 from supervisor.worker.queue_records import Claimed, Ration, begin_queue_tick
-from supervisor.worker.tick import origin_now, tick_request
+from supervisor.worker.tick import origin_now, run_tick, tick_request
 from tests.contract.job_bench import QUEUE, JobBench, done
 
 
@@ -207,9 +207,9 @@ async def test_a_job_past_its_timeout_has_failed(bench: JobBench) -> None:
         await anyio.sleep_forever()
 
     plan = await bench.queue_plan(work, timeout_s=0.05)
-    from supervisor.worker.drain import run_queue_tick
+    from supervisor.worker.drain import ask_for_jobs, run_queue_tick
 
-    end = await run_queue_tick(bench.kernel, plan, jobs_max=1)
+    end = await run_queue_tick(bench.kernel, ask_for_jobs(bench.kernel, plan, jobs_max=1))
     assert end is not None
     assert end.outcome is Outcome.TIMED_OUT
     assert (await bench.job(job_id)).state is JobState.SCHEDULED
@@ -322,6 +322,55 @@ async def test_a_job_that_wants_one_under_a_taken_key_has_failed_for_good(
     job = await bench.job(job_id)
     assert job.state is JobState.DEAD
     assert "another payload" in job.error
+
+
+async def test_of_jobs_that_a_tick_wants_those_that_are_there_are_left_alone(
+    bench: JobBench,
+) -> None:
+    await bench.enqueue({"n": 2}, priority=7)
+
+    async def work(ctx: Context) -> None:
+        for number in (1, 2, 3, 3):
+            ctx.jobs.enqueue_with_tick(QUEUE, {"n": number}, delay_s=60.0 if number == 3 else 0.0)
+
+    await run_tick(bench.kernel, await bench.plan(work))
+    assert await bench.states() == {"queued": 2, "scheduled": 1}
+    found = [event["priority"] for event in await bench.events("job_enqueued")]
+    assert found == [7, 0, 0]
+    await bench.audit()
+
+
+async def test_two_payloads_under_one_key_fail_the_tick_that_wants_both(bench: JobBench) -> None:
+    async def work(ctx: Context) -> None:
+        ctx.jobs.enqueue_with_tick("next", 1, key="k")
+        ctx.jobs.enqueue_with_tick("next", 2, key="k")
+
+    with anyio.fail_after(5):
+        await run_tick(bench.kernel, await bench.plan(work))
+    (end,) = await bench.events("cycle_completed")
+    assert (end["outcome"], end["code"]) == ("failed", "command_conflict")
+    assert await bench.events("job_enqueued") == []
+
+
+async def test_callers_at_the_same_time_each_get_their_own_answer(bench: JobBench) -> None:
+    await bench.enqueue("there", key="there")
+    answers: dict[object, object] = {}
+
+    async def work(ctx: Context) -> None:
+        async def ask(number: int, payload: object, key: str) -> None:
+            try:
+                answers[number] = (await ctx.jobs.enqueue(QUEUE, payload, key=key)).is_new
+            except CommandConflict as error:
+                answers[number] = error.code
+
+        async with anyio.create_task_group() as tasks:
+            wanted = [("a", "k"), ("b", "l"), ("a", "k"), ("c", "k"), ("there", "there")]
+            for number, (payload, key) in enumerate(wanted):
+                tasks.start_soon(ask, number, payload, key)
+
+    await run_tick(bench.kernel, await bench.plan(work))
+    assert answers == {0: True, 1: True, 2: False, 3: "command_conflict", 4: False}
+    assert await bench.states() == {"queued": 3}
 
 
 async def test_a_worker_enqueues_durably_whatever_becomes_of_its_tick(bench: JobBench) -> None:

@@ -58,6 +58,15 @@ def keeper_of(bench: JobBench, site: Site) -> LeaseKeeper:
     return keeper
 
 
+async def look_for(bench: JobBench, watch: JobWatch, span_s: float) -> None:
+    """Let a daemon watch the claims of others for so long, as often as it does."""
+    looks = round(span_s / 0.5)
+    for _ in range(looks):
+        await watch._look()
+        bench.clock.advance(span_s / looks)
+    await watch._look()
+
+
 def look_six_times(keeper: LeaseKeeper) -> None:
     for _ in range(6):
         keeper.look()
@@ -76,8 +85,7 @@ async def test_a_claim_that_is_renewed_is_left_to_its_holder(bench: JobBench, si
     async def long(_ctx: Context) -> None:
         await anyio.to_thread.run_sync(keeper.look)
         for _ in range(4):
-            await watch._look()
-            bench.clock.advance(LEASE_S * 0.9)
+            await look_for(bench, watch, LEASE_S * 0.9)
             await anyio.to_thread.run_sync(keeper.look)
         assert await beats(bench) == [4]
 
@@ -107,9 +115,7 @@ async def test_a_blocked_loop_renews_nothing_and_its_late_end_is_refused(
         looks.start()
         looks.join()
         assert before[0] <= (await beats(bench))[0] <= before[0] + 1
-        await watch._look()
-        bench.clock.advance(2 * LEASE_S)
-        await watch._look()
+        await look_for(bench, watch, 2 * LEASE_S)
 
         async def other(_ctx: Context) -> None:
             completed.append("other")
@@ -142,19 +148,40 @@ async def test_a_clock_that_is_set_takes_no_jobs_away(bench: JobBench) -> None:
     assert end.outcome is Outcome.OK
 
 
+async def test_a_store_that_was_away_for_all_takes_nobodys_jobs_away(bench: JobBench) -> None:
+    """Who could not look saw no silence: the holder could not renew in that time, either."""
+    await bench.enqueue(1)
+    watch = watch_of(bench, bench.other_life())
+    expired: list[int] = []
+
+    async def work(_ctx: Context) -> None:
+        await look_for(bench, watch, 1.0)
+        bench.clock.advance(2 * LEASE_S)
+        for span_s in (LEASE_S - 1.0, 1.5):
+            await look_for(bench, watch, span_s)
+            expired.append(len(await bench.events("lease_expired")))
+
+    await bench.tick(work)
+    assert expired == [0, 1], "it goes on being silent, and that is seen"
+
+
 async def test_the_next_look_is_when_the_first_lease_is_over(bench: JobBench) -> None:
     """Else a lease and a second are not kept where a holder dies right after a renewal."""
     await bench.enqueue(1)
     watch = watch_of(bench, bench.other_life())
     looks: list[float] = []
+    expired: list[int] = []
 
     async def work(_ctx: Context) -> None:
-        for span_s in (0.0, LEASE_S - 0.1, 0.1):
-            bench.clock.advance(span_s)
-            looks.append(await watch._look())
+        await look_for(bench, watch, LEASE_S - 0.1)
+        looks.append(await watch._look())
+        expired.append(len(await bench.events("lease_expired")))
+        bench.clock.advance(0.1)
+        looks.append(await watch._look())
 
     await bench.tick(work)
-    assert looks == pytest.approx([0.5, 0.1, 0.5], abs=0.001)
+    assert looks == pytest.approx([0.1, 0.5], abs=0.001)
+    assert expired == [0]
     assert len(await bench.events("lease_expired")) == 1
 
 

@@ -74,6 +74,8 @@ SAME = (
     (r"--[^\n]*", ""),
     (r"= ANY \(ARRAY\(SELECT json_array_elements_text\(CAST\((:\w+) AS JSON\)\)\)\)", r"IN \1"),
     (r"IN \(SELECT value FROM json_each\((:\w+)\)\)", r"IN \1"),
+    (r"json_extract\(value, '\$\.(\w+)'\)", r"value ->> '\1'"),
+    (r"json_array_elements\(CAST\((:\w+) AS JSON\)\)", r"json_each(\1)"),
     (r"CAST\((:\w+) AS \w+\) IS NULL", r"\1 IS NULL"),
     (r"\bgreatest\(", "max("),
     (r"\s+", " "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -26,9 +27,11 @@ class PostgresInstallation(Installation):
         """Ask the store; nothing where it has no tables yet."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             try:
-                return connection.execute(_translated(sql), values or None).fetchall()
+                rows = connection.execute(_translated(sql), values or None).fetchall()
             except psycopg.errors.UndefinedTable:
                 return []
+        # What Postgres adds up comes as a decimal number, and is a whole one all the same.
+        return [tuple(int(v) if isinstance(v, Decimal) else v for v in row) for row in rows]
 
 
 def _translated(sql: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from supervisor import Context, HttpFailed, Outcome, Refusal
+from supervisor import Context, HttpFailed, Outcome, PermanentFailure, Refusal
 
 
 def _canaries(ctx: Context) -> list[str]:
@@ -25,6 +25,9 @@ async def leaks(ctx: Context) -> Outcome:
         await _ask(ctx, canary)
         await _propose(ctx, canary)
         await _reach_out(ctx, canary)
+        async with ctx.once(" ".join(f"effect {canary}"[:200].split())) as effect:
+            effect.record({"result": canary})
+        ctx.saved(0.1, f"{'x' * 180} {canary}")
     return Outcome.OK
 
 
@@ -40,7 +43,7 @@ async def _ask(ctx: Context, canary: str) -> None:
 async def _propose(ctx: Context, canary: str) -> None:
     asked: dict[str, Any] = {
         "resource": f"issue:{canary}"[:200],
-        "reasoning": f"because {canary}",
+        "reasoning": f"because {canary} {'x' * 900} {canary} {'x' * 950} {canary}",
         "score": 0.6,
     }
     await ctx.propose("merge", command_id=f"m-{canary}", metadata={canary: canary}, **asked)
@@ -64,6 +67,22 @@ async def _reach_out(ctx: Context, canary: str) -> None:
             attempt()
         except Refusal:
             continue
+
+
+async def works(ctx: Context) -> None:
+    """Fail for good at a job, in the words of its payload."""
+    assert ctx.job
+    await ctx.jobs.enqueue("nobody", {"again": ctx.job.payload, **_by_form(ctx)})
+    raise PermanentFailure(f"{'x' * 280} {ctx.job.payload} {_by_form(ctx)}")
+
+
+def _by_form(ctx: Context) -> dict[str, str]:
+    return {canary: canary for canary in cast("list[str]", ctx.options["canaries"])}
+
+
+async def asks(ctx: Context) -> None:
+    """Ask a provider whose answer is none, and quotes the canaries."""
+    await ctx.model.complete("; ".join(_canaries(ctx)), max_tokens=10)
 
 
 async def crashes(ctx: Context) -> None:

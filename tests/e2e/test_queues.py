@@ -100,6 +100,31 @@ def test_another_daemon_takes_over_what_a_killed_one_had_within_the_lease_and_a_
     assert longest <= LEASE_S + 1.0, took_s
 
 
+def test_what_a_killed_daemon_was_doing_outside_is_in_doubt_as_soon_as_its_job_is_taken_over(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """Not a minute later, when the others look for what the dead have left by themselves."""
+    database = store_url("postgres", tmp_path, postgres_url)
+    witness = Witness(tmp_path / "witness")
+    with ExitStack() as stack:
+        sites = [stack.enter_context(installed(tmp_path / name)) for name in ("left", "right")]
+        for site in sites:
+            site.configure(config(tmp_path, database, "waits_in_its_effect", name=site.folder.name))
+        killed = sites[0].start_ready()
+        enqueue(sites[0], "job")
+        wait_until(lambda: witness.counted("effect"), what="the effect is begun")
+        other = sites[1].start_ready()
+        killed.kill_9()
+
+        def states() -> list[str]:
+            with looking_at(database) as look:
+                return look.names("SELECT state FROM jobs UNION ALL SELECT state FROM effects")
+
+        wait_until(lambda: states() == ["unknown", "unknown"], what="both are in doubt")
+        assert other.stop() == 0
+    assert witness.counted("effect") == {"job": 1}
+
+
 def test_a_blocked_loop_loses_its_job_and_its_late_completion_is_refused(
     tmp_path: Path, postgres_url: str
 ) -> None:
@@ -112,8 +137,9 @@ def test_a_blocked_loop_loses_its_job_and_its_late_completion_is_refused(
             site.configure(config(tmp_path, database, "blocks", name=site.folder.name))
         blocked = sites[0].start_ready()
         enqueue(sites[0], "job")
-        wait_until(lambda: runs_of(witness, blocked), what="it blocks")
+        wait_until(lambda: runs_of(witness, blocked), what="it has the job")
         other = sites[1].start_ready()
+        (tmp_path / "go").touch()
         wait_until(lambda: ends(database), what="the job is done")
         assert blocked.is_running
         assert [run.pid for run in witness.seen() if run.what == "run"] == [blocked.pid, other.pid]
@@ -138,6 +164,7 @@ def test_a_blocked_loop_loses_its_job_and_its_late_completion_is_refused(
 def test_a_blocked_loop_that_nobody_relieves_does_its_job_once(installation: Installation) -> None:
     """Acceptance 4, on SQLite: no other daemon is there to take the job."""
     folder = installation.folder
+    (folder / "go").touch()
     installation.configure(config(folder, "sqlite", "blocks", name="w"))
     daemon = installation.start_ready()
     enqueue(installation, "job")

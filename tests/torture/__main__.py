@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.databases import store_url
-from tests.torture.job_campaign import torture_jobs
+from tests.torture.job_campaign import Plan, torture_jobs
 from tests.torture.lanes import Torture
 
 
@@ -23,10 +23,13 @@ def main() -> int:
     parser.add_argument("--postgres", default="", metavar="URL", help="else one of its own")
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--jobs", type=int, metavar="N", help="kill one that works off N jobs")
+    parser.add_argument("--peer", action="store_true", help="... beside a second daemon: postgres")
     parser.add_argument("--resume-max-s", type=float, default=2.0)
     parser.add_argument("--folder", type=Path, help="else a fresh one among the temporary ones")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
     told = parser.parse_args()
+    if told.peer and not (told.jobs and told.database == "postgres"):
+        parser.error("--peer goes with --jobs N and --database postgres: they share a store")
     folder = told.folder or Path(tempfile.mkdtemp(prefix="torture-"))
     began_s = time.monotonic()
 
@@ -38,14 +41,15 @@ def main() -> int:
     with ExitStack() as stack:
         url = told.postgres or _postgres_url(stack, told.database)
         if told.jobs:
-            record = torture_jobs(
-                folder / "jobs",
+            plan = Plan(
                 jobs=told.jobs,
                 kills=told.kills,
                 seed=told.seed,
-                database=store_url("postgres", folder, url) if url else "sqlite",
-                tell=tell,
+                witness=folder / "jobs" / "witness",
+                has_peer=told.peer,
             )
+            database = store_url("postgres", folder, url) if url else "sqlite"
+            record = torture_jobs(folder / "jobs", plan=plan, database=database, tell=tell)
         else:
             torture = Torture(
                 folder,

@@ -12,15 +12,27 @@ from tests.torture.looking import Look
 _OVER = ("done", "dead")
 
 
-def check_let_go(look: Look, boot_id: str) -> None:
+def check_let_go(look: Look, boot_id: str, *, peer: str = "") -> None:
     """Assert that a life which has begun a tick had taken all jobs from those before it."""
-    held = look.rows("SELECT token, worker FROM job_claims WHERE boot_id <> :boot", boot=boot_id)
+    held = look.rows(
+        "SELECT token, worker FROM job_claims WHERE boot_id <> :boot AND boot_id <> :peer",
+        boot=boot_id,
+        peer=peer,
+    )
     assert held == [], f"dead lives still have jobs: {held}"
 
 
-def check_effects(look: Look, witness: Witness) -> None:
-    """Assert that no effect was done twice, and none whose key the store does not have."""
-    effects = witness.counted("effect")
+def check_nothing_in_hand(look: Look, boot_id: str) -> None:
+    """Assert that a life which was stopped cleanly has finished its jobs or given them back."""
+    held = look.rows("SELECT token, worker FROM job_claims WHERE boot_id = :boot", boot=boot_id)
+    assert held == [], f"a life that was stopped still has jobs: {held}"
+
+
+def check_effects(look: Look, effects: Counter[str]) -> None:
+    """Assert that no effect was done twice, and none whose key the store does not have.
+
+    `effects` are those that the witness had seen before that look.
+    """
     twice = {name: times for name, times in effects.items() if times > 1}
     assert not twice, f"effects that were done again: {twice}"
     keys = set(look.names("SELECT effect_key FROM effects"))

@@ -22,7 +22,7 @@ from supervisor.jobs.job import JobRequest, Terms, request_job
 from supervisor.jobs.queue import enqueue
 from supervisor.storage.database import Transaction
 from tests.e2e.billing_server import BillingServer
-from tests.torture.job_witness import Witness
+from tests.e2e.daemon_process import Tables
 from tests.torture.site import BREAKERS, CAP_MICRO_USD, TorturedSite
 
 QUEUE = "work"
@@ -62,40 +62,36 @@ def deal_job(number: int) -> Wanted:
     return Wanted(name=f"job-{number}", kind=kind, s=round(work_s, 4))
 
 
+def queue_config(
+    billing: BillingServer, *, database: str, witness: Path, workers: Sequence[str]
+) -> Tables:
+    """Return the config of a daemon whose workers take from the one queue."""
+    worker = {
+        "run": "tests.torture.job_workers:works",
+        "queue": QUEUE,
+        "model": "paid/model",
+        "tick_timeout_s": 20.0,
+        "options": {"witness": str(witness)},
+    }
+    return {
+        "supervisor": {"database": database, "grace_s": 5.0},
+        "spend": {"daily_cap_usd": CAP_MICRO_USD / 1e6, "min_output_tokens": 1},
+        # Jobs that fail open them; what is tried is that all jobs end all the same.
+        "breakers": BREAKERS,
+        "log": {"level": "warning"},
+        "jobs": {
+            "lease_s": LEASE_S,
+            "attempts_max": ATTEMPTS_MAX,
+            "retry_delay_s": 0.01,
+            "retry_delay_max_s": 0.05,
+        },
+        "providers": {"paid": billing.provider(attempts_max=1)},
+        "worker": dict.fromkeys(workers, worker),
+    }
+
+
 class JobSite(TorturedSite):
     """The folder of one campaign of jobs."""
-
-    def __init__(self, folder: Path, *, database: str, witness: Path) -> None:
-        super().__init__(folder, database=database)
-        self.witness = Witness(witness)
-        self._witness_path = witness
-
-    def set_up_queue(self, billing: BillingServer, *, prefix: str = "w") -> None:
-        """Write the config of sixteen workers that take from one queue."""
-        worker = {
-            "run": "tests.torture.job_workers:works",
-            "queue": QUEUE,
-            "model": "paid/model",
-            "tick_timeout_s": 20.0,
-            "options": {"witness": str(self._witness_path)},
-        }
-        self.configure(
-            {
-                "supervisor": {"database": self._database, "grace_s": 5.0},
-                "spend": {"daily_cap_usd": CAP_MICRO_USD / 1e6, "min_output_tokens": 1},
-                # Jobs that fail open them; what is tried is that all jobs end all the same.
-                "breakers": BREAKERS,
-                "log": {"level": "warning"},
-                "jobs": {
-                    "lease_s": LEASE_S,
-                    "attempts_max": ATTEMPTS_MAX,
-                    "retry_delay_s": 0.01,
-                    "retry_delay_max_s": 0.05,
-                },
-                "providers": {"paid": billing.provider(attempts_max=1)},
-                "worker": {f"{prefix}{number}": worker for number in range(WORKERS)},
-            }
-        )
 
     def enqueue(self, jobs: Sequence[Wanted]) -> list[bool]:
         """Enqueue jobs as another process does, in one transaction; return which are new."""

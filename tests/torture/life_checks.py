@@ -41,14 +41,22 @@ def ticks_begun(look: Look, boot_id: str, *, worker: str = "") -> int:
     )
 
 
-def check_recovered(look: Look, boot_id: str) -> None:
-    """Assert that a life which has begun a tick had closed all that others left open."""
+def check_recovered(look: Look, boot_id: str, *, peer: str = "") -> None:
+    """Assert that a life which has begun a tick had closed all that dead others left open.
+
+    `peer` is the one life that goes on beside it, if there is one.
+    """
     ticks = look.rows(
-        "SELECT worker, number FROM ticks WHERE outcome IS NULL AND boot_id <> :boot", boot=boot_id
+        "SELECT worker, number FROM ticks"
+        " WHERE outcome IS NULL AND boot_id <> :boot AND boot_id <> :peer",
+        boot=boot_id,
+        peer=peer,
     )
     assert ticks == [], f"ticks of dead lives still run: {ticks}"
     holds = look.names(
-        "SELECT id FROM holds WHERE status = 'open' AND boot_id <> :boot", boot=boot_id
+        "SELECT id FROM holds WHERE status = 'open' AND boot_id <> :boot AND boot_id <> :peer",
+        boot=boot_id,
+        peer=peer,
     )
     assert holds == [], f"holds of dead lives are still open: {holds}"
     silent = look.names(

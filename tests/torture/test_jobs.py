@@ -7,22 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.databases import Kind, store_url
-from tests.torture.job_campaign import torture_jobs
+from tests.torture.job_campaign import Plan, torture_jobs
+from tests.torture.record import Record
 
 JOBS = 500
 KILLS = 14
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_every_job_ends_and_each_effect_is_done_once_whatever_is_killed(
-    tmp_path: Path, kind: Kind, request: pytest.FixtureRequest
-) -> None:
-    folder = tmp_path / "jobs"
-    database = "sqlite"
-    if kind == "postgres":
-        database = store_url(kind, folder, request.getfixturevalue("postgres_url"))
-    record = torture_jobs(folder, jobs=JOBS, kills=KILLS, seed="ci", database=database)
+def work_off(folder: Path, kind: Kind, postgres_url: str, *, has_peer: bool = False) -> Record:
+    plan = Plan(
+        jobs=JOBS, kills=KILLS, seed="ci", witness=folder / "jobs" / "witness", has_peer=has_peer
+    )
+    database = store_url(kind, folder, postgres_url) if kind == "postgres" else "sqlite"
+    record = torture_jobs(folder / "jobs", plan=plan, database=database)
     assert record.violations == [], record.report()
     assert record.kills == KILLS
     ended = record.counts["jobs done"] + record.counts["jobs dead"]
@@ -30,3 +27,17 @@ def test_every_job_ends_and_each_effect_is_done_once_whatever_is_killed(
     assert record.counts["audits"] > 0
     # Some were killed in the middle of their work, or nothing was tried.
     assert record.counts["runs"] > ended, record.report()
+    return record
+
+
+@pytest.mark.timeout(400)
+def test_every_job_ends_and_each_effect_is_done_once_whatever_is_killed(tmp_path: Path) -> None:
+    work_off(tmp_path, "sqlite", "")
+
+
+@pytest.mark.timeout(400)
+def test_every_job_ends_once_on_a_postgres_of_two_daemons_that_are_killed(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    record = work_off(tmp_path, "postgres", postgres_url, has_peer=True)
+    assert record.counts["kills of the other daemon"] > 0

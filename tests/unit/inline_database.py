@@ -80,6 +80,9 @@ class InlineDatabase:
     def listen(self, listener: Callable[[Sequence[object]], None]) -> None:
         self._listeners.append(listener)
 
+    def heed(self, listener: Callable[[], None]) -> None:
+        """Hear nothing: there is nobody else."""
+
     async def has_foreign_commits(self) -> bool:
         return self.foreign_commits.pop(0) if self.foreign_commits else False
 

@@ -13,3 +13,11 @@ FROM ticks
 WHERE outcome IS NULL
     AND boot_id <> :boot_id
     AND (:is_alone = 1 OR boot_id NOT IN (SELECT boot_id FROM daemons WHERE stopped_at IS NULL))
+
+-- What quiet hours hold back waits without an error.
+-- name: waiting_channels
+SELECT channel, COUNT(*) AS waiting, MIN(told_at) AS oldest_at, MAX(last_error) AS error
+FROM alert_messages
+WHERE delivered_at IS NULL
+GROUP BY channel
+ORDER BY channel

@@ -87,8 +87,8 @@ SELECT * FROM events WHERE position > :after AND position < :until ORDER BY posi
 -- name: copy_session
 SELECT * FROM sessions WHERE id = :id
 
--- name: holds_of_session
-SELECT count(*) AS number FROM holds WHERE session_id = :session_id
+-- name: holds_by_session
+SELECT session_id, count(*) AS number FROM holds GROUP BY session_id
 
 -- name: copy_hold
 SELECT * FROM holds WHERE id = :id

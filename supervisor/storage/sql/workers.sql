@@ -39,6 +39,14 @@ VALUES (:worker, :number, :session_id, :boot_id, :now, :now, 'skipped', :why)
 UPDATE ticks SET ended_at = :now, outcome = :outcome, why = :why
 WHERE worker = :worker AND number = :number AND outcome IS NULL
 
+-- Those whose latest tick is of another daemon that goes on.
+-- name: elsewhere
+SELECT workers.name
+FROM workers
+JOIN ticks ON ticks.worker = workers.name AND ticks.number = workers.last_tick
+JOIN daemons ON daemons.boot_id = ticks.boot_id
+WHERE daemons.stopped_at IS NULL AND daemons.boot_id <> :boot_id
+
 -- name: tick
 SELECT outcome FROM ticks WHERE worker = :worker AND number = :number
 
