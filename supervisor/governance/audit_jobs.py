@@ -56,8 +56,9 @@ class _Count(msgspec.Struct, frozen=True):
 class JobAudit:
     """Follows every job to its end; in memory are those that are not over.
 
-    Where windows were pruned, a job whose first event is gone is passed over. An export has no
-    rows of jobs: there only their moves are looked at.
+    Where windows were pruned, a job that was enqueued before is passed over. In an export only the
+    tokens are looked at: the moves of a job may stand in windows of several workers and of the
+    system, which do not all go together.
     """
 
     #: The kinds of events that it is to be told of.
@@ -79,6 +80,7 @@ class JobAudit:
         self._tx = tx
         self._is_export = is_export
         self._is_whole = not is_export and sums.export is None
+        self._sums = sums
         self._findings = findings
         self._open: dict[str, _Known] = {}
         self._tokens = NumberRuns()
@@ -86,12 +88,14 @@ class JobAudit:
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay an event of a job; others are none of its."""
+        if isinstance(event, kinds.JobClaimed) and not self._tokens.add(event.token):
+            self._findings.add(f"claim {event.token}", "has a token that is not new", row)
+        if self._is_export:
+            return
         match event:
             case kinds.JobEnqueued():
                 self._enqueue(row, event)
             case kinds.JobClaimed(token=token):
-                if not self._tokens.add(token):
-                    self._findings.add(f"claim {token}", "has a token that is not new", row)
                 self._each(row, event.jobs, (_WAITING,), lambda job: _claimed(job, token))
             case kinds.JobGivenBack(token=token):
                 self._each(row, event.jobs, ("running",), _given_back, token)
@@ -131,6 +135,9 @@ class JobAudit:
                 return
 
     def _enqueue(self, row: EventRow, event: kinds.JobEnqueued) -> None:
+        if self._sums.covers(row.position, row.at):
+            # Its later events, or its row, may have been pruned, and its key be another's by now.
+            return
         if event.job in self._open:
             self._findings.add(f"job {event.job}", "is made a second time", row)
         self._open[event.job] = _Known(state=_WAITING, queue=event.queue, digest=event.digest)
@@ -165,8 +172,6 @@ class JobAudit:
         """Compare jobs that will not change any more with their rows, and forget them."""
         for job in jobs:
             known = self._open.pop(job, None)
-            if self._is_export:
-                continue
             try:
                 stored = self._tx.row("audit_jobs.row_of", _Row, id=job)
             except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record

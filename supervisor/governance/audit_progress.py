@@ -28,7 +28,7 @@ class ProgressAudit:
     """Follows how many items of each loop are done; in memory is one number and label for each.
 
     A job's are forgotten when it is done, a worker's when its tick has ended well. Where windows
-    were pruned, a loop whose first event is gone is passed over.
+    were pruned, what was before the cut is passed over.
     """
 
     #: The kinds of events that it is to be told of.
@@ -44,10 +44,14 @@ class ProgressAudit:
         self._findings = findings
         self._is_export = is_export
         self._is_whole = not is_export and sums.export is None
+        self._sums = sums
         self._loops: dict[str, dict[str, tuple[int, str]]] = {}
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay an event of a loop; others are none of its."""
+        if self._is_export or self._sums.covers(row.position, row.at):
+            # Of a job, or of a worker's ticks, others may stand in windows that are not there.
+            return
         match event:
             case kinds.ItemsBegun():
                 self._begin(row, event)
@@ -87,9 +91,7 @@ class ProgressAudit:
     def _end(self, owner: str) -> None:
         """Compare the loops of a job that is done with their rows, and forget them."""
         loops = self._loops.pop(owner, None)
-        if loops is None or self._is_export:
-            return
-        for name, known in loops.items():
+        for name, known in (loops or {}).items():
             try:
                 stored = self._tx.row("audit_jobs.progress_of", _Row, owner=owner, name=name)
             except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record

@@ -14,6 +14,7 @@ from supervisor.storage.database import Transaction
 
 _KEY_MAX = 256
 RESULT_BYTES_MAX = 65_536
+_ASKED_EVERY_US = 86_400_000_000
 
 
 class EffectUnknown(Refusal):
@@ -105,6 +106,10 @@ def take(tx: Transaction, journal: Journal, taking: Taking) -> Effect | None:
         now=to_us(journal.origin.at),
     )
     if not is_new:
+        now = to_us(journal.origin.at)
+        # Once a day is enough: it guards for many of them.
+        before = now - _ASKED_EVERY_US
+        tx.run("effects.asked", scope=taking.scope, effect_key=taking.key, now=now, before=before)
         return find_effect(tx, taking.scope, taking.key)
     journal.add(
         kinds.EffectTaken(

@@ -101,29 +101,35 @@ def enqueue(tx: Transaction, journal: Journal, request: JobRequest) -> Enqueued:
     Raises:
         CommandConflict: the key was used for another payload.
     """
-    row = _row_of(request, to_us(journal.origin.at))
-    is_new = tx.run("jobs.enqueue", **msgspec.structs.asdict(row))
-    if is_new:
-        _record_new(tx, journal, request, row)
-    elif (conflict := find_conflict(tx, [request], {})) is not None:
-        raise conflict
-    return Enqueued(id=row.id, is_new=bool(is_new))
+    (made,) = enqueue_all(tx, [(journal, request)])
+    return made
 
 
-def enqueue_all(tx: Transaction, journal: Journal, requests: Sequence[JobRequest]) -> None:
-    """Put jobs in their queues, in the caller's transaction; what is there already is left alone.
+def enqueue_all(
+    tx: Transaction, wanted: Sequence[tuple[Journal, JobRequest]]
+) -> Sequence[Enqueued]:
+    """Put jobs in their queues as `enqueue` does, by one statement; each has its caller's journal.
 
-    None of them may be in conflict: ask `find_conflict` before.
+    Raises:
+        CommandConflict: the key of one was used for another payload.
     """
-    now = to_us(journal.origin.at)
-    wanted = {(row := _row_of(request, now)).id: (row, request) for request in requests}
+    if not wanted:
+        return []
+    rows = [_row_of(request, to_us(journal.origin.at)) for journal, request in wanted]
     # Each as if it were written by itself; the list's own name keeps payloads as they are.
-    clean = [REDACTION.values(msgspec.structs.asdict(row)) for row, _ in wanted.values()]
-    made = tx.rows("job_batches.enqueue", _Id, payload=_ENCODER.encode(clean).decode())
-    new = {one.id for one in made}
-    for job_id, (row, request) in wanted.items():
-        if job_id in new:
+    clean = [REDACTION.values(msgspec.structs.asdict(row)) for row in rows]
+    found = tx.rows("job_batches.enqueue", _Id, payload=_ENCODER.encode(clean).decode())
+    new = {one.id for one in found}
+    made: list[Enqueued] = []
+    for row, (journal, request) in zip(rows, wanted, strict=True):
+        is_new = row.id in new
+        new.discard(row.id)
+        if is_new:
             _record_new(tx, journal, request, row)
+        elif (conflict := find_conflict(tx, [request], {})) is not None:
+            raise conflict
+        made.append(Enqueued(id=row.id, is_new=is_new))
+    return made
 
 
 def _row_of(request: JobRequest, now: int) -> _NewJob:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Concatenate,
+    Generic,
     ParamSpec,
     Protocol,
     TypeAlias,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor.storage.memory import K, Keep, Later, V
 
 P = ParamSpec("P")
+C = TypeVar("C")
 T = TypeVar("T")
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
@@ -80,6 +82,22 @@ class Transaction(Protocol):
 #: A transaction is a plain function: it can't await, so it never spans a model call. It has no
 #: effect but through its transaction, as it is run again where its batch could not be committed.
 TransactionFunction: TypeAlias = Callable[Concatenate[Transaction, P], T]
+
+
+class Joined(Generic[C, T]):
+    """A transaction function of one call that does many at once with less than one by one.
+
+    `every` is given calls in their order and gives each its result; what it raises is nobody's
+    alone, so that all of them are done one by one then.
+    """
+
+    def __init__(self, every: Callable[[Transaction, Sequence[C]], Sequence[T]]) -> None:
+        self.every = every
+
+    def __call__(self, tx: Transaction, call: C, /) -> T:
+        """Do one call."""
+        (result,) = self.every(tx, [call])
+        return result
 
 
 class Database(Protocol):

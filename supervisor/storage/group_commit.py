@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeAlias
 
 import msgspec
 
 from supervisor.errors import StoreUnavailable
-from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
+from supervisor.storage.database import (
+    Joined,
+    P,
+    RowT,
+    T,
+    Transaction,
+    TransactionFunction,
+    Value,
+)
 
 BATCH_MAX = 256
 #: Below so many writes there is nothing to be won by two batches.
 _HALVED_FROM = 8
 #: What an answered member takes in the event loop, about, until it writes again.
 _MEMBER_S = 60e-6
+_FUNCTION = operator.attrgetter("function")
 
 
 class MemberTransaction(Transaction, Protocol):
@@ -195,11 +206,22 @@ def perform_together(batch: Batch, tx: MemberTransaction) -> Committed:
             may be run again: it has no effect but through its transaction.
     """
     try:
-        results = [write.perform(tx) for write in batch]
+        results = _perform_all(batch, tx)
         tx.flush()
     except Exception as error:
         raise MemberFailed from error
     return Committed(results, tx.published)
+
+
+def _perform_all(batch: Batch, tx: Transaction) -> list[object]:
+    """Run the functions in their order; calls of a joined one that stand together are one."""
+    results: list[object] = []
+    for function, writes in itertools.groupby(batch, _FUNCTION):
+        if isinstance(function, Joined):
+            results += function.every(tx, [write.arguments[0] for write in writes])
+        else:
+            results += [write.perform(tx) for write in writes]
+    return results
 
 
 def perform_apart(

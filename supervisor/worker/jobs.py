@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,8 +16,8 @@ from supervisor.events.log import Journal, Origin
 from supervisor.governance.breaker import Asker
 from supervisor.governance.gates import first_refusal, look
 from supervisor.jobs.job import Enqueued, JobRequest, Terms, request_job
-from supervisor.jobs.queue import Candidate, Claim, enqueue
-from supervisor.storage.database import Transaction
+from supervisor.jobs.queue import Candidate, Claim, enqueue_all
+from supervisor.storage.database import Joined, Transaction
 from supervisor.worker.calls import Calls
 from supervisor.worker.plan import Kernel
 from supervisor.worker.state import Json
@@ -60,7 +60,13 @@ class JobAccess:
         """
         request = self._request(queue, payload, wishes)
         written = self._kernel.database.write(
-            _enqueue, self._asker, self._session_id, request, self._calls.origin()
+            _enqueue,
+            Wanted(
+                asker=self._asker,
+                session_id=self._session_id,
+                request=request,
+                origin=self._calls.origin(),
+            ),
         )
         if not request.run_at:
             self._kernel.idle.expect(queue)
@@ -119,14 +125,30 @@ class JobAccess:
         return request_job(queue, payload, terms, self._kernel.policy.jobs)
 
 
-def _enqueue(
-    tx: Transaction, asker: Asker, session_id: str, request: JobRequest, origin: Origin
-) -> Enqueued | Refusal:
-    refusal = first_refusal(look(tx, asker, now=origin.at))
-    if refusal is not None:
-        return refusal
-    with Journal(tx, session_id, origin) as journal:
-        return enqueue(tx, journal, request)
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that somebody wants at once, and the gates that are asked for it."""
+
+    asker: Asker
+    session_id: str
+    request: JobRequest
+    origin: Origin
+
+
+def _enqueue_all(tx: Transaction, calls: Sequence[Wanted]) -> Sequence[Enqueued | Refusal]:
+    refusals = [first_refusal(look(tx, call.asker, now=call.origin.at)) for call in calls]
+    allowed = [call for call, no in zip(calls, refusals, strict=True) if no is None]
+    journals = [Journal(tx, call.session_id, call.origin) for call in allowed]
+    made = enqueue_all(
+        tx, [(journal, call.request) for journal, call in zip(journals, allowed, strict=True)]
+    )
+    for journal, one in zip(journals, made, strict=True):
+        if one.is_new:
+            journal.flush()
+    answers = iter(made)
+    return [next(answers) if no is None else no for no in refusals]
+
+
+_enqueue = Joined(_enqueue_all)
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ def _end(
     with Journal(tx, hand.session_id, origin) as journal:
         is_held = end_jobs(tx, journal, hand, [one.end for one in finished], is_last=is_last)
         if is_held and wanted:
-            enqueue_all(tx, journal, wanted)
+            enqueue_all(tx, [(journal, request) for request in wanted])
     return finished, is_held
 
 

@@ -329,7 +329,7 @@ def _progress(tx: Transaction, journal: Journal, ending: Ending) -> None:
     if ending.value is not None:
         journal.add(ending.value)
     if ending.jobs:
-        enqueue_all(tx, journal, ending.jobs)
+        enqueue_all(tx, [(journal, request) for request in ending.jobs])
     if worker.ticks_since_checkpoint >= ending.checkpoint_every:
         keep_periodic(tx, journal, ending.worker, ending.tick, worker.state)
         worker.ticks_since_checkpoint = 0

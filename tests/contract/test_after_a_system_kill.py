@@ -32,7 +32,7 @@ from supervisor.maintenance.recovery import recover
 from supervisor.storage.database import Database
 from supervisor.worker.effects import _take
 from supervisor.worker.item_records import begin_items
-from supervisor.worker.jobs import _enqueue
+from supervisor.worker.jobs import Wanted, _enqueue
 from supervisor.worker.placing import place
 from supervisor.worker.queue_records import Ration, begin_queue_tick
 from supervisor.worker.records import Skipped, TickRequest, begin_tick
@@ -100,8 +100,11 @@ async def tool(bench: PolicyBench, reached: Reached) -> object:
 async def queued(bench: PolicyBench, reached: Reached) -> object:
     bench.decisions += 1
     request = job_request(f"late-{bench.decisions}")
-    where = (Asker(worker=reached.worker, tick=1), reached.session_id)
-    return await bench.store.write(_enqueue, *where, request, bench.origin())
+    asker = Asker(worker=reached.worker, tick=1)
+    wanted = Wanted(
+        asker=asker, session_id=reached.session_id, request=request, origin=bench.origin()
+    )
+    return await bench.store.write(_enqueue, wanted)
 
 
 async def effect(bench: PolicyBench, reached: Reached) -> object:

@@ -352,6 +352,27 @@ async def test_two_payloads_under_one_key_fail_the_tick_that_wants_both(bench: J
     assert await bench.events("job_enqueued") == []
 
 
+async def test_callers_at_the_same_time_each_get_their_own_answer(bench: JobBench) -> None:
+    await bench.enqueue("there", key="there")
+    answers: dict[object, object] = {}
+
+    async def work(ctx: Context) -> None:
+        async def ask(number: int, payload: object, key: str) -> None:
+            try:
+                answers[number] = (await ctx.jobs.enqueue(QUEUE, payload, key=key)).is_new
+            except CommandConflict as error:
+                answers[number] = error.code
+
+        async with anyio.create_task_group() as tasks:
+            wanted = [("a", "k"), ("b", "l"), ("a", "k"), ("c", "k"), ("there", "there")]
+            for number, (payload, key) in enumerate(wanted):
+                tasks.start_soon(ask, number, payload, key)
+
+    await run_tick(bench.kernel, await bench.plan(work))
+    assert answers == {0: True, 1: True, 2: False, 3: "command_conflict", 4: False}
+    assert await bench.states() == {"queued": 3}
+
+
 async def test_a_worker_enqueues_durably_whatever_becomes_of_its_tick(bench: JobBench) -> None:
     await bench.enqueue(1)
     made: list[bool] = []

@@ -33,32 +33,32 @@ def configure(site: Installation, *, wall: str, webhook: str, is_varied: bool) -
 
 @pytest.mark.parametrize("is_varied", [False, True])
 def test_47_duplicates_fail_the_tick_are_alerted_and_nothing_is_published(
-    installation: Installation, measure: Measure, is_varied: bool
+    on_both: Installation, measure: Measure, is_varied: bool
 ) -> None:
     with receiving_pings() as wall, receiving_pings() as told:
-        configure(installation, wall=wall.url, webhook=told.url, is_varied=is_varied)
-        daemon = installation.start_ready()
-        wait_until(lambda: installation.outcomes("poster") not in ([], [None]), what="it ticked")
-        reports = installation.state_dir / "reports"
+        configure(on_both, wall=wall.url, webhook=told.url, is_varied=is_varied)
+        daemon = on_both.start_ready()
+        wait_until(lambda: on_both.outcomes("poster") not in ([], [None]), what="it ticked")
+        reports = on_both.state_dir / "reports"
         if is_varied:
-            assert installation.outcomes("poster") == ["ok"], daemon.said()[-2000:]
+            assert on_both.outcomes("poster") == ["ok"], daemon.said()[-2000:]
             assert [body for _, body in wall.pings] == [f"post {n}" for n in range(47)]
             assert (reports / "posted.md").exists()
             assert told.pings == []
         else:
-            assert installation.outcomes("poster") == ["failed"]
+            assert on_both.outcomes("poster") == ["failed"]
             wait_until(lambda: told.pings, what="somebody is told")
             [alert] = [json.loads(body) for _, body in told.pings]
             assert "did not pass the check duplicates" in alert["title"]
             assert "47 of 48 outputs are duplicates" in alert["what"]
-            assert installation.supervisor(*command_of(alert)).stdout.count("guardrail_output") == 1
+            assert on_both.supervisor(*command_of(alert)).stdout.count("guardrail_output") == 1
             assert wall.pings == []
             assert not list(reports.glob("*.md"))
             assert len(list((reports / "drafts").rglob("*.*"))) == 2
             assert daemon.metric("supervisor_events_total", kind="guardrail_output") == 1
             measure("47 duplicates", f"{len(wall.pings)} published, 1 alert, tick failed")
         assert daemon.stop() == 0
-    installation.check_audit()
+    on_both.check_audit()
 
 
 def command_of(alert: dict[str, str]) -> list[str]:

@@ -1,11 +1,3 @@
--- name: enqueue
-INSERT INTO jobs (
-    id, queue, job_key, payload, priority, run_at, state, attempts_max, enqueued_at
-) VALUES (
-    :id, :queue, :job_key, :payload, :priority, :run_at, :state, :attempts_max, :now
-)
-ON CONFLICT (id) DO NOTHING
-
 -- name: by_id
 SELECT number, id, queue, job_key, payload, priority, run_at, state, attempts, attempts_max, token,
     is_cancel_asked, error, history, enqueued_at, started_at, ended_at
