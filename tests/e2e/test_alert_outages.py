@@ -17,6 +17,8 @@ from tests.e2e.webhook_receiver import WebhookReceiver, receiving_webhooks
 
 WORKERS = [f"w{number}" for number in range(6)]
 FAILURES = 100
+#: Which would end the failing after a few, and be what is told.
+NO_BREAKERS = {"failures_max": 0, "system_failures_max": 0}
 
 
 def channel_of(receiver: WebhookReceiver) -> dict[str, object]:
@@ -73,6 +75,7 @@ def test_a_hundred_identical_failures_are_one_alert_and_its_reminders(
         on_both.configure(
             {
                 "alerts": {**channel_of(hook), "remind_after_s": 3_600.0},
+                "breakers": NO_BREAKERS,
                 "worker": {"w": {"run": "agents:fails", "every_s": 0.01}},
             }
         )
@@ -104,6 +107,7 @@ def test_in_quiet_hours_only_the_gravest_is_told_and_the_rest_at_their_end(
             {
                 "supervisor": {"timezone": "UTC"},
                 "alerts": {**channel_of(hook), **quiet},
+                "breakers": NO_BREAKERS,
                 "worker": {"w": worker, "v": {"run": "agents:idle", "every_s": 1.0}},
             }
         )
