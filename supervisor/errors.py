@@ -63,6 +63,19 @@ class StoreTooNew(StoreUnavailable):
     code = "store_too_new"
 
 
+class RowDamaged(SupervisorError):
+    """A row of the store is not as we write it: somebody, or a fault, has changed it."""
+
+    code = "row_damaged"
+
+    def __init__(self, *, subject: str, why: str) -> None:
+        super().__init__(
+            subject=subject,
+            what=f"its row can't be read: {why}; nothing was done",
+            fix="`supervisor audit` says what is wrong with it; restore a backup, or ask for help",
+        )
+
+
 class CommandConflict(SupervisorError):
     """A command id was used before, for another operation or with other content."""
 
