@@ -125,7 +125,7 @@ class JobCampaign:
         self._enqueued: list[str] = []
         self._resolve_at_s = 0.0
 
-    def run(self) -> None:
+    def run(self, tell: Callable[[str], None]) -> None:
         """Live once in peace, then be killed as often as asked, then work off what is left.
 
         Raises:
@@ -139,6 +139,9 @@ class JobCampaign:
                 self._live_cleanly()
             else:
                 self._live(self._fates.deal(self._points()))
+            if self.lives % _AUDIT_EVERY == 0:
+                self._audit()
+                tell(self._record.progress())
         self._end()
 
     def _points(self) -> set[str]:
@@ -202,8 +205,6 @@ class JobCampaign:
                 peer = self._peer.boot_of(look) if self._peer else ""
                 check_recovered(look, boot_id, peer=peer)
                 check_let_go(look, boot_id, peer=peer)
-        if self.lives % _AUDIT_EVERY == 0:
-            self._audit()
 
     def _audit(self) -> None:
         check_audit(self._site)
@@ -266,7 +267,7 @@ def torture_jobs(
             peer = Peer(other)
         campaign = JobCampaign(site, billing, record, plan=plan, peer=peer)
         try:
-            campaign.run()
+            campaign.run(tell)
         except Exception as error:  # noqa: BLE001 - the campaign's border: whatever it is, it is told
             what = str(error) if isinstance(error, AssertionError) else repr(error)
             violation = Violation(

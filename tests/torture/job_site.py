@@ -23,7 +23,7 @@ from supervisor.jobs.queue import enqueue
 from supervisor.storage.database import Transaction
 from tests.e2e.billing_server import BillingServer
 from tests.e2e.daemon_process import Tables
-from tests.torture.site import CAP_MICRO_USD, TorturedSite
+from tests.torture.site import BREAKERS, CAP_MICRO_USD, TorturedSite
 
 QUEUE = "work"
 WORKERS = 16
@@ -76,6 +76,8 @@ def queue_config(
     return {
         "supervisor": {"database": database, "grace_s": 5.0},
         "spend": {"daily_cap_usd": CAP_MICRO_USD / 1e6, "min_output_tokens": 1},
+        # Jobs that fail open them; what is tried is that all jobs end all the same.
+        "breakers": BREAKERS,
         "log": {"level": "warning"},
         "jobs": {
             "lease_s": LEASE_S,
