@@ -163,20 +163,6 @@ class OutputRejected(SupervisorError):
         self.check = check
 
 
-class ItemsChanged(SupervisorError):
-    """The items that a loop would go on with are not those that it was at; it begins anew."""
-
-    code = "items_changed"
-
-    def __init__(self, *, owner: str, done: int, last_item: str) -> None:
-        super().__init__(
-            subject=f"items of {owner}",
-            what=f"are not the same: item {done} was {last_item!r}",
-            fix="nothing, the next attempt begins with the first one; to go on where it was, give"
-            " the same items in the same order each time",
-        )
-
-
 class Refusal(SupervisorError):
     """An expected no of a gate: a value inside the daemon, raised only into a worker's code."""
 

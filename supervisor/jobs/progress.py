@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import InputRefused, Refusal
+from supervisor.errors import InputRefused, Refusal, SupervisorError
 from supervisor.events import job_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.storage.database import Transaction
@@ -29,6 +29,20 @@ class WorkTakenAway(Refusal):
             subject=f"items of {owner}",
             what="are not this tick's any more: it was recovered, or its job's lease ran out",
             fix="nothing: whoever has them goes on behind the last item that was committed",
+        )
+
+
+class ItemsChanged(SupervisorError):
+    """The items that a loop would go on with are not those that it was at; it begins anew."""
+
+    code = "items_changed"
+
+    def __init__(self, *, owner: str, done: int, last_item: str) -> None:
+        super().__init__(
+            subject=f"items of {owner}",
+            what=f"are not the same: item {done} was {last_item!r}",
+            fix="nothing, the next attempt begins with the first one; to go on where it was, give"
+            " the same items in the same order each time",
         )
 
 

@@ -18,11 +18,11 @@ import anyio.lowlevel
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from supervisor.errors import InputRefused, ItemsChanged, Refusal, storable
+from supervisor.errors import InputRefused, Refusal, storable
 from supervisor.events.log import Origin
 from supervisor.hands.records import Tick
 from supervisor.jobs import progress
-from supervisor.jobs.progress import DoneItem, Loop, Progress
+from supervisor.jobs.progress import DoneItem, ItemsChanged, Loop, Progress
 from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database
 from supervisor.worker.item_records import (
