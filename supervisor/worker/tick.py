@@ -60,13 +60,14 @@ class WorkerCrashed(Exception):
 class TickEnd:
     """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it.
 
-    `is_elsewhere` says that there was none: its occurrence was taken before.
+    `is_elsewhere` says that there was none: its occurrence was taken before. `why` is as on record.
     """
 
     outcome: Outcome
     session_id: str | None = None
     refusal: Refusal | None = None
     is_elsewhere: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
         return TickEnd(outcome=Outcome.SKIPPED, is_elsewhere=True)
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
-        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+        no = begun.refusal
+        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=no, why=str(no))
     ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
     ctx.calls.go_on(begun.streak, is_watched=begun.is_watched)
     began_s = kernel.clock.monotonic()
@@ -127,7 +129,12 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
-    return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
+    return TickEnd(
+        outcome=verdict.outcome,
+        session_id=begun.session.id,
+        refusal=verdict.refusal,
+        why=verdict.why,
+    )
 
 
 def tick_request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:
