@@ -9,7 +9,8 @@ import anyio
 import msgspec
 
 from supervisor.alert_assembly import build_channels, build_settings
-from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
+from supervisor.alerts.duty import Alerts, Configured, Watched
+from supervisor.alerts.failing import WorkerNews
 from supervisor.assembly import build_canary, build_retention
 from supervisor.clock import to_us
 from supervisor.config import Loaded
@@ -171,7 +172,13 @@ class Upkeep:
 
     def _workers(self) -> Mapping[str, WorkerNews]:
         return {
-            name: WorkerNews(life=one.life, outcome=one.outcome, progress_at=one.last_progress_at)
+            name: WorkerNews(
+                life=one.life,
+                outcome=one.outcome,
+                progress_at=one.last_progress_at,
+                failing_since=one.failing_since,
+                why=one.why,
+            )
             for name, one in self._vitals.workers.items()
         }
 

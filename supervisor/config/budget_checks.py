@@ -108,6 +108,8 @@ def check_model(key: str, value: str, model: str, config: Config, fail: Fail) ->
         raise fail(key, value, "names no model", fix)
     if provider not in config.providers:
         fix = did_you_mean(provider, config.providers)
+        if provider == "builtin":
+            fix = 'add [providers.builtin] with kind = "builtin"'
         raise fail(key, value, "names no provider of this config", fix)
 
 

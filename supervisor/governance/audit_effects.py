@@ -27,7 +27,8 @@ class _Count(msgspec.Struct, frozen=True):
 class EffectAudit:
     """Follows each key until its effect was done; in memory are those that were not.
 
-    Where windows were pruned, and in an export, only the moves are looked at.
+    Where windows were pruned, what was taken before is passed over, and so is an export: a key's
+    later events may stand in windows that are not there.
     """
 
     #: The kinds of events that it is to be told of.
@@ -41,12 +42,16 @@ class EffectAudit:
     def __init__(self, tx: Transaction, findings: Findings, sums: Sums, *, is_export: bool) -> None:
         self._tx = tx
         self._findings = findings
+        self._is_export = is_export
         self._is_whole = not is_export and sums.export is None
+        self._sums = sums
         self._open: dict[tuple[str, str], str] = {}
         self._done = 0
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay an event of an effect; others are none of its."""
+        if self._is_export or self._sums.covers(row.position, row.at):
+            return
         match event:
             case kinds.EffectTaken():
                 if (event.scope, event.key) in self._open:

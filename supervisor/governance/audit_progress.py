@@ -22,13 +22,14 @@ class _Row(msgspec.Struct, frozen=True):
     name: str
     done: int
     last_item: str
+    kept: str
 
 
 class ProgressAudit:
     """Follows how many items of each loop are done; in memory is one number and label for each.
 
     A job's are forgotten when it is done, a worker's when its tick has ended well. Where windows
-    were pruned, a loop whose first event is gone is passed over.
+    were pruned, what was before the cut is passed over.
     """
 
     #: The kinds of events that it is to be told of.
@@ -44,10 +45,14 @@ class ProgressAudit:
         self._findings = findings
         self._is_export = is_export
         self._is_whole = not is_export and sums.export is None
+        self._sums = sums
         self._loops: dict[str, dict[str, tuple[int, str]]] = {}
 
     def add(self, row: EventRow, event: Event) -> None:
         """Replay an event of a loop; others are none of its."""
+        if self._is_export or self._sums.covers(row.position, row.at):
+            # Of a job, or of a worker's ticks, others may stand in windows that are not there.
+            return
         match event:
             case kinds.ItemsBegun():
                 self._begin(row, event)
@@ -87,9 +92,7 @@ class ProgressAudit:
     def _end(self, owner: str) -> None:
         """Compare the loops of a job that is done with their rows, and forget them."""
         loops = self._loops.pop(owner, None)
-        if loops is None or self._is_export:
-            return
-        for name, known in loops.items():
+        for name, known in (loops or {}).items():
             try:
                 stored = self._tx.row("audit_jobs.progress_of", _Row, owner=owner, name=name)
             except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record
@@ -103,6 +106,9 @@ class ProgressAudit:
         if self._is_export:
             return
         for stored in self._rows():
+            if not _is_object(stored.kept):
+                what = "what it has kept can't be read"
+                self._findings.add(f"progress {stored.owner}/{stored.name}", what)
             known = self._loops.get(stored.owner, {}).get(stored.name)
             if known is not None:
                 self._compare(stored, known)
@@ -127,6 +133,14 @@ class ProgressAudit:
         return sound_rows(
             read, after="", key=lambda one: one.owner + "/" + one.name, pass_over=pass_over
         )
+
+
+def _is_object(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _owner(event: kinds.ItemsBegun | kinds.ItemDone) -> str:

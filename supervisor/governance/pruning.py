@@ -9,6 +9,7 @@ from supervisor.events import approval_kinds, kinds
 from supervisor.events.event import Event
 from supervisor.events.kinds import KINDS
 from supervisor.events.log import Origin
+from supervisor.governance.pruning_ended import prune_ended
 from supervisor.governance.retention import DAY_US
 from supervisor.governance.sums import Export
 from supervisor.storage.database import Transaction, Value
@@ -62,9 +63,9 @@ def prune_page(tx: Transaction, origin: Origin, *, checkpoints_kept: int) -> Pru
     """Delete a page of what was retired, and return what; nothing where all of it is gone.
 
     With each event goes what it has made: a hold, a tick, a proposal with its ticket and grant.
-    A session's row goes last. Then commands from before the last export's cut, lives that are
-    over, and checkpoints beyond the newest `checkpoints_kept` of each worker. Doing it again goes
-    on where it ended.
+    A session's row goes last. Then commands from before the last export's cut, lives, effects,
+    alerts and incidents that were over before it, and checkpoints beyond the newest
+    `checkpoints_kept` of each worker. Doing it again goes on where it ended.
     """
     rows = tx.rows("retention.retiring_events", _Row, rows_max=PAGE_ROWS)
     if rows:
@@ -143,6 +144,7 @@ def _prune_others(tx: Transaction, checkpoints_kept: int) -> int:
         gone += tx.run("retention.drop_commands", cut_at=cut_at, rows_max=PAGE_ROWS)
         gone += tx.run("retention.drop_lives", cut_at=cut_at, lives_kept=_LIVES_KEPT)
         gone += _fold_usage(tx, cut_at - _USAGE_DAYS * DAY_US)
+        gone += prune_ended(tx, cut_at)
     old = tx.rows(
         "retention.old_checkpoints", _Id, checkpoints_kept=checkpoints_kept, rows_max=PAGE_ROWS
     )

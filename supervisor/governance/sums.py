@@ -81,6 +81,10 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
         """The moment before which commands may be missing, in microseconds since 1970 UTC."""
         return 0 if self.export is None else self.export.cut_at
 
+    def covers(self, position: int, at: int) -> bool:
+        """Whether others of an event's time may be missing, or what they tell of be pruned."""
+        return position < self.until or at < self.cut_at
+
     @property
     def sha256(self) -> str:
         """The seal: of every sum, in one order."""

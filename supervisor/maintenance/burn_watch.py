@@ -32,10 +32,13 @@ class BurnWatch:
         self._rules = rules
 
     async def run(self) -> None:
-        """Look until cancelled; where the store does not answer, try again later."""
+        """Look until cancelled; where the store does not answer, try again later.
+
+        The first look comes at once: a daemon that is started again and again would have no other.
+        """
         while True:
-            await anyio.sleep(self._rules()[1].rate_window_s / PARTS)
             await self.once()
+            await anyio.sleep(self._rules()[1].rate_window_s / PARTS)
 
     async def once(self) -> None:
         """Look once."""

@@ -16,6 +16,7 @@ from supervisor.clock import Clock, to_us
 from supervisor.errors import StoreUnavailable, SupervisorError
 from supervisor.events.log import Origin
 from supervisor.governance.pruning import Pruned, prune_page
+from supervisor.governance.pruning_ended import prune_jobs
 from supervisor.governance.retention import (
     DAYS_MAX,
     Batch,
@@ -88,13 +89,25 @@ async def retain(
 
 
 async def _prune(database: Database, plan: RetentionPlan, *, clock: Clock, actor: str) -> Pruned:
-    total = Pruned()
+    # Before the keys of effects, which guard as long as their job is there.
+    total = await _prune_jobs(database)
     while True:
         origin = Origin(at=clock.now(), actor=actor)
         found = await database.write(prune_page, origin, checkpoints_kept=plan.checkpoints_kept)
         if found == Pruned():
             return total
         total += found
+        await anyio.sleep(_PAUSE_S)
+
+
+async def _prune_jobs(database: Database) -> Pruned:
+    gone, after = 0, 0
+    while True:
+        page = await database.write(prune_jobs, after=after)
+        gone += page.gone
+        if page.after is None:
+            return Pruned(others=gone)
+        after = page.after
         await anyio.sleep(_PAUSE_S)
 
 

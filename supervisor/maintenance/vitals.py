@@ -14,13 +14,15 @@ from supervisor.storage.database import Transaction
 
 #: What a tick may take beyond its timeout before its worker counts as stuck.
 _STUCK_SLACK_S = 10.0
+_GOOD, _BAD = frozenset({"ok", "noop"}), frozenset({"failed", "timed_out"})
 
 
 class WorkerVitals(msgspec.Struct, kw_only=True):
     """A worker's last signs of life: moments as aware UTC datetimes, for records.
 
     `running_since_s` is by the monotonic clock, from when the tick's start was committed: a wall
-    clock that is set, or a machine that slept, makes no tick older than it is.
+    clock that is set, or a machine that slept, makes no tick older than it is. `failing_since` is
+    when the first of its ticks failed after which none has gone well, and `why` the last one did.
     """
 
     life: str = "running"
@@ -29,6 +31,8 @@ class WorkerVitals(msgspec.Struct, kw_only=True):
     outcome: str = ""
     session_id: str = ""
     running_since_s: float | None = None
+    failing_since: datetime | None = None
+    why: str = ""
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -63,7 +67,9 @@ class Vitals:
         for row in _rows(tx):
             if row.name in self.workers:
                 at = row.last_progress_at
+                failing = row.last_outcome in _BAD and at is not None
                 self.workers[row.name] = WorkerVitals(
+                    failing_since=from_us(at) if failing and at is not None else None,
                     life=row.life,
                     last_progress_at=None if at is None else from_us(at),
                     last_tick=row.last_tick,
@@ -87,8 +93,13 @@ class Vitals:
                 vitals.life = "running"
                 vitals.last_tick, vitals.session_id = tick, recorded.session_id
                 vitals.running_since_s = self._clock.monotonic()
-            case kinds.CycleCompleted(tick=tick, outcome=outcome):
+            case kinds.CycleCompleted(tick=tick, outcome=outcome, why=why):
                 self._ended(vitals, recorded, tick, outcome)
+                if outcome in _GOOD:
+                    vitals.failing_since, vitals.why = None, ""
+                elif outcome in _BAD:
+                    vitals.failing_since = vitals.failing_since or recorded.origin.at
+                    vitals.why = why
             case kinds.CycleSkipped(tick=tick):
                 vitals.life = "running"
                 self._ended(vitals, recorded, tick, "skipped")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import anyio
 import pytest
 
 from supervisor import Context, Outcome
-from supervisor.events.log import Origin
+from supervisor.events.log import Origin, Recorded
 from supervisor.governance.audit import audit
 from supervisor.governance.breaker import BreakerRules
 from supervisor.governance.burning import PARTS, stop_burns
 from supervisor.ledger.accounts import Budget, Budgets, Unit
 from supervisor.ledger.periods import Period
+from supervisor.maintenance.burn_watch import BurnWatch
 from tests.unit.worker.breaker_bench import breakers, tick
 from tests.unit.worker.conftest import UTC_ZONE, Bench
 
@@ -100,6 +104,32 @@ async def test_such_a_share_of_a_cap_within_the_window_opens_it_at_once(spending
     assert await watch(spending) == ["worker:w"]
     (event,) = await spending.events("breaker_opened")
     assert event["cause"] == "share"
+
+
+async def test_a_daemon_that_never_lives_for_a_fifth_of_the_window_looks_at_its_start(
+    spending: Bench,
+) -> None:
+    assert await spend(spending, 0.96 * CAP / TEN_SECONDS) is Outcome.OK
+    opened = anyio.Event()
+
+    def notice(facts: Sequence[object]) -> None:
+        if any(isinstance(one, Recorded) and one.event.kind == "breaker_opened" for one in facts):
+            opened.set()
+
+    spending.store.listen(notice)
+    policy = spending.kernel.policy
+    looks = BurnWatch(
+        spending.store,
+        spending.clock,
+        spending.kernel.log,
+        lambda: (policy.budgets, policy.breakers),
+    )
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(looks.run)
+            await opened.wait()
+            tasks.cancel_scope.cancel()
+    assert set(await breakers(spending)) == {"worker:w"}
 
 
 async def test_what_the_workers_spend_together_opens_the_systems_breaker(spending: Bench) -> None:

@@ -124,6 +124,7 @@ WRITES: Writes = {
     "maintenance/restore_drill.py:drills.finish": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:rotate_system": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:retire": Write(Reach.DAEMON, why="an export has one number"),
+    "maintenance/retention.py:prune_jobs": Write(Reach.DAEMON, why=_STATE),
     "maintenance/retention.py:prune_page": Write(Reach.DAEMON, why=_STATE),
     "maintenance/burn_watch.py:stop_burns": Write(Reach.DAEMON, why=_STATE),
     "maintenance/stuck_watch.py:_record": Write(Reach.DAEMON, why=_STATE),

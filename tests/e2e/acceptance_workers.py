@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import time
@@ -15,6 +16,7 @@ from supervisor.maintenance.approval_sweep import ApprovalSweep
 
 _BEAT_EVERY_S = 0.002
 _CALL_TOKENS = 100
+_calls = itertools.count(1)
 
 
 async def idle(ctx: Context) -> None:
@@ -42,12 +44,16 @@ async def keeps_much(ctx: Context) -> None:
 
 async def calls_once(ctx: Context) -> None:
     """Make one call."""
-    await ctx.model.complete("Say something.", max_tokens=_CALL_TOKENS, purpose="test")
+    # Never the same again: whoever pays three times for the same is stopped for that.
+    prompt = f"Say something in tick {ctx.tick}, for the {next(_calls)}th time."
+    await ctx.model.complete(prompt, max_tokens=_CALL_TOKENS, purpose="test")
 
 
 async def streams_once(ctx: Context) -> None:
     """Make one call and read its answer as it comes."""
-    async with ctx.model.stream("Tell a long story.", max_tokens=_option(ctx, "tokens")) as stream:
+    async with ctx.model.stream(
+        f"Tell story {ctx.tick}.", max_tokens=_option(ctx, "tokens")
+    ) as stream:
         async for _ in stream:
             Path(str(ctx.options["pieces"])).touch()
 

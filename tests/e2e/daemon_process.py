@@ -59,7 +59,10 @@ class Installation:
         shutil.copy(_WORKERS, folder / "agents.py")
 
     def configure(self, tables: Tables) -> None:
-        """Write the config: `tables` over defaults that leave only what a test sets to be hit."""
+        """Write the config: `tables` over caps that only what a test sets is to meet.
+
+        Breakers are those that a user has.
+        """
         merged = {name: {**values} for name, values in _defaults().items()}
         for name, values in tables.items():
             merged[name] = {**merged.get(name, {}), **values}
@@ -316,15 +319,6 @@ def _defaults() -> dict[str, dict[str, object]]:
         "session": {"window": "daily", "max_cost_usd": 1000.0, "max_actions": 1_000_000},
         "spend": {"daily_cap_usd": 1.0},
         "http": {"listen": "127.0.0.1:0"},
-        # The workers of most tests ask the same again and again, and fail as often as it takes.
-        "breakers": {
-            "failures_max": 0,
-            "provider_failures_max": 0,
-            "system_failures_max": 0,
-            "repeats_max": 0,
-            "rate_multiple": 0.0,
-            "open_ratio": 0.0,
-        },
     }
 
 

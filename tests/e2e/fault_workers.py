@@ -15,7 +15,9 @@ _HELD: list[bytes] = []
 
 
 async def _call(ctx: Context) -> None:
-    await ctx.model.complete("Say something.", max_tokens=_CALL_TOKENS, purpose="test")
+    await ctx.model.complete(
+        f"Say something in tick {ctx.tick}.", max_tokens=_CALL_TOKENS, purpose="test"
+    )
 
 
 async def calls_and_blocks(ctx: Context) -> None:

@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import pytest
 
-from supervisor.config.breaker_sections import BreakersSection
 from tests.e2e.billing_server import CALL_MICRO_USD, BillingServer, running_billing_server
 from tests.e2e.daemon_process import Installation, RunningDaemon, Tables, installed, wait_until
 
@@ -78,8 +76,7 @@ def spent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spent]:
     with running_billing_server(folder) as billing, installed(folder / "site") as site:
         billing.script({"latency_s": 0.02})
         # With the breakers that a user has: a burst up to the cap is the cap's to stop.
-        breakers = {"breakers": msgspec.to_builtins(BreakersSection())}
-        site.configure({**callers(billing), **breakers})
+        site.configure(callers(billing))
         daemon = site.start_ready()
         wait_until(lambda: site.outcomes("agent") == ["ok"], what="every caller was refused")
         held, today = daemon.metric("supervisor_spend_held_usd"), today_usd(daemon)

@@ -176,7 +176,7 @@ class BreakersMachine(RuleBasedStateMachine):
         worker=a_worker,
         provider=a_provider,
         verdict=a_verdict,
-        outcome=an_outcome,
+        end=st.none() | an_outcome,
         is_crash=st.booleans(),
         calls=st.integers(0, 2),
     )
@@ -185,21 +185,22 @@ class BreakersMachine(RuleBasedStateMachine):
         worker: str,
         provider: str,
         verdict: Verdict,
-        outcome: Outcome,
+        end: Outcome | None,
         is_crash: bool,
         calls: int,
     ) -> None:
-        """Run a tick from its beginning to its end, with some calls that end alike."""
+        """Run a tick, to its end or not, with some calls, one inside the other, that end alike."""
         if worker not in self.world.running:
             self._begin(worker)
         if worker not in self.world.running:
             return
+        before = set(self.model.calls)
         for _ in range(calls):
-            before = set(self.model.calls)
-            self._call(worker, provider, 9, is_cheapest=False)
-            for hold in self.model.calls.keys() - before:
-                self._end(self.model.calls[hold], verdict)
-        self._finish(worker, outcome, is_crash=is_crash)
+            self._call(worker, provider, 0, is_cheapest=False)
+        for hold in reversed([hold for hold in self.model.calls if hold not in before]):
+            self._end(self.model.calls[hold], verdict)
+        if end is not None:
+            self._finish(worker, end, is_crash=is_crash)
 
     def _finish(self, worker: str, outcome: Outcome, *, is_crash: bool) -> None:
         tick = (worker, self.world.running[worker].tick)
@@ -300,4 +301,4 @@ class BreakersMachine(RuleBasedStateMachine):
 
 
 TestBreakers = BreakersMachine.TestCase
-TestBreakers.settings = effort(examples=200, steps=50)
+TestBreakers.settings = effort(examples=250, steps=50)

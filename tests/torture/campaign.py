@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.billing_server import BillingServer
+from tests.torture.breaker_checks import BreakerStory
 from tests.torture.fates import (
     Dealt,
     Fate,
@@ -76,6 +77,7 @@ class Campaign:
         self._fates = Fates(self._chance, dealt)
         self._repository = GitRepository.init(site.folder.parent / f"{site.name}-repository")
         self._subjects: list[str] = []
+        self._breakers = BreakerStory()
         self._commit()
         site.set_up(billing, self._repository.path)
 
@@ -159,6 +161,7 @@ class Campaign:
             check_money(look, self._billing)
             check_ticks(look)
             check_windows(look)
+            self._breakers.follow(look)
             boot_id = boot_of(look, life)
             if boot_id is not None and life.has_worked:
                 check_recovered(look, boot_id)
@@ -208,6 +211,9 @@ class Campaign:
             check_spent(look)
         check_digests(self._site, self._subjects, all_of_them=True)
         self._audit()
+        self._breakers.check_told(self._site)
+        for move, number in self._breakers.moves.items():
+            self._record.count(f"{move.replace('_', ' ')}", number)
         self._record.count("campaigns run to refusal")
 
     def _is_spent(self) -> bool:

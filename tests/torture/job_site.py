@@ -23,7 +23,7 @@ from supervisor.jobs.queue import enqueue
 from supervisor.storage.database import Transaction
 from tests.e2e.billing_server import BillingServer
 from tests.e2e.daemon_process import Tables
-from tests.torture.site import CAP_MICRO_USD, TorturedSite
+from tests.torture.site import BREAKERS, CAP_MICRO_USD, TorturedSite
 
 QUEUE = "work"
 WORKERS = 16
@@ -34,7 +34,18 @@ ATTEMPTS_MAX = 20
 _FRAIL_ATTEMPTS_MAX = 2
 #: So that the calls of all fit under the cap, however many jobs there are.
 _PAID_MAX = 400
-_KINDS = ("plain", "plain", "plain", "probed", "flaky", "parent", "frail", "plain", "probed")
+_KINDS = (
+    "plain",
+    "plain",
+    "plain",
+    "probed",
+    "flaky",
+    "parent",
+    "frail",
+    "long",
+    "plain",
+    "probed",
+)
 _resolutions = itertools.count(1)
 
 
@@ -76,6 +87,8 @@ def queue_config(
     return {
         "supervisor": {"database": database, "grace_s": 5.0},
         "spend": {"daily_cap_usd": CAP_MICRO_USD / 1e6, "min_output_tokens": 1},
+        # Jobs that fail open them; what is tried is that all jobs end all the same.
+        "breakers": BREAKERS,
         "log": {"level": "warning"},
         "jobs": {
             "lease_s": LEASE_S,

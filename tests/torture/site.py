@@ -19,11 +19,14 @@ from tests.torture.looking import Look, looking_at
 
 CAP_MICRO_USD = 1_000_000
 WINDOW_S = 2
+#: Breakers open when they do for everybody; here they come round often enough to be killed in it.
+COOLDOWN_S, COOLDOWN_MAX_S = 0.2, 0.8
+BREAKERS = {"cooldown_s": COOLDOWN_S, "cooldown_max_s": COOLDOWN_MAX_S}
 #: With it a release is possible over HTTP, too.
 TOKEN = "torture"  # noqa: S105 - of a daemon that lives for a second
 #: Those whose calls cost money, and those that tick on when it is spent.
 PAID = ("fan", "streamer", "dear", "spender", "raiser")
-FREE = ("counter", "digest")
+FREE = ("counter", "digest", "failer")
 #: The models that a hold can name, and what the bills of each are called.
 BILLED_AS = {"paid/model": "model", f"dear/{DEAR}": DEAR, "": CHARGE}
 
@@ -68,6 +71,7 @@ class TorturedSite(Installation):
                     "checkpoint_every": 5,
                 },
                 "spend": {"daily_cap_usd": CAP_MICRO_USD / 1e6, "min_output_tokens": 1},
+                "breakers": BREAKERS,
                 "log": {"level": "warning"},
                 "providers": {
                     "paid": billing.provider(**retries),
@@ -121,5 +125,6 @@ def _workers(base_url: str, repository: Path) -> Tables:
         "spender": worker("spends", "", 0.05, micro_usd=1_500, url=f"{base_url}/charges"),
         "raiser": worker("raises", "paid/model", 0.05, tokens=10),
         "counter": worker("counts", "free/free", 0.02),
+        "failer": worker("fails", "free/free", 0.03),
         "digest": worker("digests", "free/free", 0.2, **summary),
     }

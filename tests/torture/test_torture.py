@@ -23,6 +23,8 @@ def check(record: Record, *, kills: int, resume_max_s: float = RESUME_MAX_S) -> 
     assert max(record.resumes_own_s) < resume_max_s, record.report()
     assert record.counts["audits"] > 0
     assert record.counts["campaigns run to refusal"] >= 1
+    assert record.counts["breaker opened"] > 0
+    assert record.counts["breaker half opened"] > 0
 
 
 @pytest.mark.timeout(400)

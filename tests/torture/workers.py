@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ from tests.torture.fault_points import POINTS
 
 _USD_PER_MICRO_USD = 1e-6
 _LOOK_EVERY_S = 0.002
+_calls = itertools.count(1)
 
 
 class OwnFailure(Exception):
@@ -31,14 +33,16 @@ async def fans_out(ctx: Context) -> None:
 
 async def _call(ctx: Context) -> None:
     POINTS.reach("call:asked")
-    await ctx.model.complete(f"Say something in tick {ctx.tick}.", max_tokens=_tokens(ctx))
+    # Never the same again: whoever asks it three times is stopped for that.
+    prompt = f"Say something in tick {ctx.tick}, for the {next(_calls)}th time."
+    await ctx.model.complete(prompt, max_tokens=_tokens(ctx))
     POINTS.reach("call:answered")
 
 
 async def streams(ctx: Context) -> None:
     """Read an answer as it comes; leave every fifth one in the middle."""
     _count(ctx)
-    async with ctx.model.stream("Tell a story.", max_tokens=_tokens(ctx)) as stream:
+    async with ctx.model.stream(f"Tell story {ctx.tick}.", max_tokens=_tokens(ctx)) as stream:
         POINTS.reach("stream:opened")
         async for _ in stream:
             POINTS.reach("stream:piece")
@@ -86,6 +90,14 @@ async def raises(ctx: Context) -> None:
 async def counts(ctx: Context) -> None:
     """Spend nothing, so that it ticks whatever the others have spent."""
     _count(ctx)
+
+
+async def fails(ctx: Context) -> Outcome:
+    """Fail but for every ninth time, so that its breaker opens, is probed, and seldom closes."""
+    if ctx.tick % 9:
+        return Outcome.FAILED
+    _count(ctx)
+    return Outcome.OK
 
 
 async def digests(ctx: Context) -> Outcome | None:

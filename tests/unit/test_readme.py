@@ -118,7 +118,7 @@ def test_every_config_in_the_readme_is_accepted(number: int, tmp_path: Path) -> 
     config = blocks(text("README.md"), "toml")[number]
     if "[spend]" not in config:
         config += "\n[spend]\ndaily_cap_usd = 1.00\n"
-    if "builtin/" in config:
+    if "builtin/" in config and "[providers.builtin]" not in config:
         config += '\n[providers.builtin]\nkind = "builtin"\n'
     (tmp_path / "config.toml").write_text(config, encoding="utf-8")
     shutil.copy(EXAMPLES / "plan.py", tmp_path)

@@ -7,9 +7,14 @@ ON CONFLICT (scope, effect_key) DO NOTHING
 SELECT scope, effect_key, state, result, boot_id, worker, tick, job
 FROM effects WHERE scope = :scope AND effect_key = :effect_key
 
+-- What is asked for goes on guarding.
+-- name: asked
+UPDATE effects SET asked_at = :now
+WHERE scope = :scope AND effect_key = :effect_key AND state = 'done' AND asked_at < :before
+
 -- Only by the tick that took it, or by whoever has found out what became of it.
 -- name: done
-UPDATE effects SET state = 'done', result = :result, ended_at = :now
+UPDATE effects SET state = 'done', result = :result, ended_at = :now, asked_at = :now
 WHERE scope = :scope AND effect_key = :effect_key AND state = :before
     AND worker = :worker AND tick = :tick
 

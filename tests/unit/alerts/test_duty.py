@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from supervisor.alerts.channels import Channel
-from supervisor.alerts.duty import Alerts, Configured, Watched, WorkerNews
+from supervisor.alerts.duty import Alerts, Configured, Watched
 from supervisor.alerts.facts import Severity
+from supervisor.alerts.failing import WorkerNews
 from supervisor.alerts.quiet import QuietHours
 from supervisor.alerts.record import Route, Terms, open_alerts
 from supervisor.alerts.settings import Settings

@@ -206,6 +206,11 @@ BAD_VALUES = {
         "worker.a.model = 'ollama/llama3'",
         "names no provider of this config; known here: none yet",
     ),
+    "model of the builtin provider": (
+        EVERY + 'model = "builtin/extractive"\n',
+        "worker.a.model = 'builtin/extractive'",
+        'add [providers.builtin] with kind = "builtin"',
+    ),
     "model without its name": (
         EVERY + 'model = "b"\n[providers.b]\nkind = "builtin"\n',
         "worker.a.model = 'b'",

@@ -118,6 +118,18 @@ def test_the_heartbeat_has_every_worker(vitals: Vitals, fact: Fact) -> None:
     }
 
 
+def test_a_worker_fails_from_its_first_bad_tick_until_a_good_one(
+    vitals: Vitals, fact: Fact
+) -> None:
+    for outcome in ("failed", "refused", "timed_out"):
+        bad = kinds.CycleCompleted(worker="a", tick=7, outcome=outcome, duration_s=1, why=outcome)
+        vitals.follow([fact(bad)])
+        assert vitals.workers["a"].failing_since is not None
+    assert vitals.workers["a"].why == "timed_out"
+    vitals.follow([fact(OK)])
+    assert vitals.workers["a"].failing_since is None
+
+
 def remember(tx: Transaction) -> None:
     for name in ("a", "stranger"):
         tx.run("workers.register", name=name, life="running")
