@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from supervisor.assembly import build_intensity, build_models, build_plan, build_policy
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, load, take_notify_socket
-from supervisor.errors import ConfigError, StoreUnavailable
+from supervisor.errors import ConfigError, StoreUnavailable, text_of
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
 from supervisor.events.telemetry import Telemetry
@@ -49,7 +49,7 @@ from supervisor.supervision import Child, ChildGivenUp, Supervision
 from supervisor.upkeep import Upkeep
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.queue_loop import tick_once
-from supervisor.worker.tick import WorkerCrashed
+from supervisor.worker.tick import TickEnd, WorkerCrashed
 from supervisor.worker.workforce import Workforce
 
 EXIT_STOPPED = 0
@@ -200,7 +200,7 @@ class Daemon:
             raise failure
         return self._exit_code
 
-    async def run_once(self, worker: str) -> Outcome:
+    async def run_once(self, worker: str) -> TickEnd:
         """Run one tick of one worker, after recovery and through every gate, and end this life.
 
         SIGTERM and the STOP file end the tick as they do in the daemon.
@@ -210,18 +210,18 @@ class Daemon:
         await self._begin([plan])
         await self._upkeep.recover()
         await self._upkeep.burns.once()
-        outcome = Outcome.CANCELLED
+        end = TickEnd(outcome=Outcome.CANCELLED, why="it was stopped")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.kill_watch.run)
             tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
             try:
-                outcome = (await tick_once(self.kernel, plan)).outcome
+                end = await tick_once(self.kernel, plan)
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
-                outcome = Outcome.FAILED
+                end = TickEnd(outcome=Outcome.FAILED, why=text_of(crash.__cause__ or crash))
             tasks.cancel_scope.cancel()
         await self._end()
-        return outcome
+        return end
 
     async def _cancel_when_stopped(self, scope: anyio.CancelScope) -> None:
         """End the one tick: at once for the STOP file, after the grace for a signal."""

@@ -20,7 +20,7 @@ from supervisor.assembly import build_plan
 from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.daemon import EXIT_STOPPED, Daemon
-from supervisor.errors import NotFound, StoreUnavailable
+from supervisor.errors import NotFound, StoreUnavailable, storable
 from supervisor.garbage import spare_what_stays
 from supervisor.governance.kill_switch import engaged
 from supervisor.http.server import address_of, bind
@@ -31,6 +31,7 @@ from supervisor.logs import open_log
 from supervisor.maintenance.stop_file import read_stop
 from supervisor.money import limit_micro_usd, usd_text
 from supervisor.outcome import Outcome
+from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database
 from supervisor.storage.open import open_database
 from supervisor.worker.plan import WorkerPlan
@@ -101,9 +102,10 @@ async def _run_once(loaded: Loaded, worker: str, lock: Lock) -> int:
     life = describe_life(lock, listen="")
     async with _opened(loaded, open_database) as (database, log):
         daemon = Daemon(loaded, database=database, log=log, life=life)
-        outcome = await daemon.run_once(worker)
-    _say(f"{worker}: {outcome}")
-    return EXIT_FAILED if outcome in _BAD else EXIT_STOPPED
+        end = await daemon.run_once(worker)
+    why = f": {REDACTION.text(storable(end.why))}" if end.why else ""
+    _say(f"{worker}: {end.outcome}{why}")
+    return EXIT_FAILED if end.outcome in _BAD else EXIT_STOPPED
 
 
 @asynccontextmanager

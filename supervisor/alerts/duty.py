@@ -14,7 +14,7 @@ from supervisor.alerts.channels import Channel, NotDelivered
 from supervisor.alerts.delivery import Delivery
 from supervisor.alerts.facts import WATCHED, Fact, Over, Said, Severity
 from supervisor.alerts.failing import WorkerNews, failing
-from supervisor.alerts.rates import Rates
+from supervisor.alerts.rates import Rates, read_past
 from supervisor.alerts.record import (
     SEEN,
     Alert,
@@ -22,9 +22,9 @@ from supervisor.alerts.record import (
     has_news,
     is_reminder_due,
     note_seen,
-    open_alerts,
     take_in,
 )
+from supervisor.alerts.recovered import read_standing
 from supervisor.alerts.settings import Settings
 from supervisor.clock import Clock, iso, to_us
 from supervisor.errors import StoreUnavailable
@@ -140,12 +140,15 @@ class Alerts:
             if not await self._database.write(take_in, terms, self._origin()):
                 break
         now = self._clock.now()
-        known = await self._database.read(open_alerts)
+        if rules := self._rates.unknown:
+            self._rates.begin(rules, await self._database.read(read_past, rules, now))
+        standing = await self._database.read(read_standing)
+        known = standing.known
         seen = [*self._seen(), *await self._database.read(self._seen_in_store, now)]
         seen += failing(self._watched.workers(), known, now)
         if self._outage_since is not None:
             seen.append(_outage(self._outage_since, now))
-        over = self._over(known)
+        over = [*self._over(known), *standing.over]
         if self._is_new(known, seen, over, to_us(now)):
             await self._database.write(note_seen, seen, over, terms, self._origin())
         self._outage_since = None

@@ -22,6 +22,10 @@ from supervisor.events.event import Event
 from supervisor.governance.drills import CANARY_SCOPE, KILL_WHY
 from supervisor.money import usd_text
 
+#: How the keys of facts begin whose end is looked up (recovered.py).
+DEAD_LETTERS = "dead_letters:"
+EFFECT_UNKNOWN = "effect_unknown:"
+
 
 class Severity(StrEnum):
     """How bad it is; `critical` is worth waking someone for."""
@@ -294,26 +298,24 @@ def _(event: hands_kinds.GuardrailOutput) -> Fact:
 @read_event.register
 def _(event: job_kinds.JobDeadLettered) -> Fact:
     return Fact(
-        key=f"dead_letters:{event.queue}",
+        key=f"{DEAD_LETTERS}{event.queue}",
         severity=Severity.CRITICAL,
         title=f"jobs of queue {event.queue} are dead",
-        what=f"the first today is {event.job}, after {event.attempt} attempts: {event.error}",
+        what=f"the first is {event.job}, after {event.attempt} attempts: {event.error}",
         done="they are kept with their history; the queue goes on",
-        command="`supervisor dead list`",
-        said=Said.ONCE_A_DAY,
+        command="`supervisor dead list`, then `dead requeue ID` or `dead discard ID`",
     )
 
 
 @read_event.register
 def _(event: effect_kinds.EffectUnknown) -> Fact:
     return Fact(
-        key=f"effect_unknown:{event.scope}/{event.key}",
+        key=f"{EFFECT_UNKNOWN}{event.scope}/{event.key}",
         severity=Severity.CRITICAL,
         title=f"nobody knows whether {event.key} was done",
         what=f"it was begun in {event.scope}: {event.why}",
         done="it is not repeated; what needs it waits",
         command=f"look there, then `supervisor jobs resolve {event.scope}/{event.key}`",
-        said=Said.ONCE,
     )
 
 

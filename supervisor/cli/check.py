@@ -138,7 +138,7 @@ def _check_worker(
         yield _check_output(loaded, name)
     if section.has_work is not None:
         yield _check_wake_gate(loaded, name, section.has_work)
-    for model in models_of(section.model or "", loaded.config):
+    for model in (*models_of(section.model or "", loaded.config), *section.fallback):
         yield _check_model(name, model, models)
 
 

@@ -122,7 +122,8 @@ def resolve(
 ) -> JobDecided:
     """End the quarantine of a job or of an effect: it was done, or it may be done again.
 
-    A job that waits for the outcome of its effects runs again in any case: it is told of them.
+    A job that waits for the outcome of its effects runs again in any case, and is told of them:
+    also where each of them was resolved by its own name.
 
     Raises:
         NotFound, IllegalMove: there is no such job, or its outcome is not unknown.
@@ -133,6 +134,7 @@ def resolve(
         if "/" in command.job:
             effect = _effect_in_doubt(tx, command.job)
             _resolve_effects(tx, [effect], command, system_journal(tx, timezone, origin))
+            _let_go_on(tx, effect.job, command.why, system_journal(tx, timezone, origin))
             state = JobState.DONE if command.is_done else JobState.QUEUED
             return JobDecided(
                 job=command.job, queue=effect.scope, before=JobState.UNKNOWN, state=state
@@ -146,6 +148,15 @@ def resolve(
         return _move(tx, job, state, event, system_journal(tx, timezone, origin))
 
     return once(tx, "job_resolve", command, origin, result=JobDecided, perform=perform)
+
+
+def _let_go_on(tx: Transaction, job_id: str, why: str, journal: Journal) -> None:
+    """Let a job run again that waited for nothing but the effects which are resolved by now."""
+    job = find_job(tx, job_id)
+    if job is None or job.state is not JobState.UNKNOWN or unknown_of_job(tx, job_id):
+        return
+    event = kinds.JobResolved(job=job.id, queue=job.queue, is_done=False, why=why)
+    _move(tx, job, JobState.QUEUED, event, journal)
 
 
 def _effect_in_doubt(tx: Transaction, name: str) -> Effect:

@@ -12,7 +12,13 @@ import msgspec
 
 from supervisor.errors import ProviderFailed
 from supervisor.providers.builtin import MODEL, Builtin
-from supervisor.providers.http_errors import UNREADABLE, excerpt, garbage_failure, status_failure
+from supervisor.providers.http_errors import (
+    UNREADABLE,
+    excerpt,
+    garbage_failure,
+    status_failure,
+    vendor_words,
+)
 from supervisor.providers.http_provider import HttpProvider
 from supervisor.providers.provider import Provider
 
@@ -76,7 +82,8 @@ async def _ask(
             return
         return  # which models it has, only a call can tell
     if not httpx.codes.is_success(status):
-        yield status_failure(provider.name, status=status), status
+        said = vendor_words(body, secret=provider.api_key or "")
+        yield status_failure(provider.name, status=status, said=said), status
         return
     try:
         listed = msgspec.json.decode(body, type=_List)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -19,6 +21,7 @@ RETRY_AFTER_MAX_S = 3600.0
 """A longer wish is a quota, which retries of one call don't outlast."""
 
 _EXCERPT_CHARS_MAX = 200
+_NOT_CONNECTED = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 _RETRYABLE_4XX = frozenset({408, 409, 425, 429})
 _PASSING_TROUBLES = frozenset(
     {"api_error", "overloaded_error", "rate_limit_error", "server_error", "timeout_error"}
@@ -197,7 +200,24 @@ def _connect_text(error: httpx.TransportError, *, timeout: httpx.Timeout, secret
         return f"none within {timeout.connect:g} s"
     if isinstance(error, httpx.PoolTimeout):
         return f"none free within {timeout.pool:g} s"
+    refused = _system_error(error)
+    if refused is not None and refused.errno is not None:
+        # The layers between say no more than that no attempt succeeded.
+        return os.strerror(refused.errno).lower()
     return excerpt(str(error), secret=secret)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return what the system said of a connection: refused, no route, unreachable."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NOT_CONNECTED:
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            # An address for each attempt: the last one is as good as any.
+            error = error.exceptions[-1]
+        else:
+            error = error.__cause__ or error.__context__
+    return None
 
 
 def _cure(name: str, status: int) -> str:

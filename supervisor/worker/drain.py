@@ -145,7 +145,8 @@ async def run_queue_tick(
         return None
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
-        return DrainEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+        no = begun.refusal
+        return DrainEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=no, why=str(no))
     drain = Drain(kernel, plan, begun)
     kernel.in_hand.hold(begun.claim.token, drain)
     try:
@@ -195,6 +196,7 @@ class Drain:
         verdict = self._verdict()
         return DrainEnd(
             outcome=verdict.outcome,
+            why=verdict.why,
             session_id=self._session.id,
             refusal=_of_a_gate(verdict),
             jobs_s=self._jobs_s,

@@ -11,7 +11,6 @@ import anyio.lowlevel
 from supervisor.errors import (
     CommandConflict,
     HttpFailed,
-    ItemsChanged,
     OutputRejected,
     ProviderFailed,
     Refusal,
@@ -24,6 +23,7 @@ from supervisor.events.log import Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
+from supervisor.jobs.progress import ItemsChanged
 from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
 from supervisor.redaction import REDACTION
 from supervisor.worker.context import Context
@@ -60,13 +60,14 @@ class WorkerCrashed(Exception):
 class TickEnd:
     """What the loop needs to know of a tick; `refusal` is the no that ended or skipped it.
 
-    `is_elsewhere` says that there was none: its occurrence was taken before.
+    `is_elsewhere` says that there was none: its occurrence was taken before. `why` is as on record.
     """
 
     outcome: Outcome
     session_id: str | None = None
     refusal: Refusal | None = None
     is_elsewhere: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,8 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
         return TickEnd(outcome=Outcome.SKIPPED, is_elsewhere=True)
     if isinstance(begun, Skipped):
         session_id = begun.session.id if begun.session else None
-        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=begun.refusal)
+        no = begun.refusal
+        return TickEnd(outcome=Outcome.SKIPPED, session_id=session_id, refusal=no, why=str(no))
     ctx = Context(kernel, plan, tick=begun.tick, session=begun.session, state=begun.state)
     ctx.calls.go_on(begun.streak, is_watched=begun.is_watched)
     began_s = kernel.clock.monotonic()
@@ -127,7 +129,12 @@ async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN
             await _record_end(kernel, plan, ctx, verdict, began_s)
     if verdict.crash is not None:
         raise WorkerCrashed(plan.name) from verdict.crash
-    return TickEnd(outcome=verdict.outcome, session_id=begun.session.id, refusal=verdict.refusal)
+    return TickEnd(
+        outcome=verdict.outcome,
+        session_id=begun.session.id,
+        refusal=verdict.refusal,
+        why=verdict.why,
+    )
 
 
 def tick_request(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickRequest:

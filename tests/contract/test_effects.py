@@ -151,13 +151,14 @@ async def test_a_key_that_a_crash_left_taken_is_unknown_and_never_repeated(
 
 
 @pytest.mark.parametrize("is_done", [True, False])
+@pytest.mark.parametrize("name", ["", "queue:q/mail:1"], ids=["by its job", "by its name"])
 async def test_a_person_says_what_became_of_it_and_the_job_goes_on(
-    bench: JobBench, is_done: bool
+    bench: JobBench, is_done: bool, name: str
 ) -> None:
     job = await crash_in_an_effect(bench)
     await bench.recover()
     await bench.tick(careful)
-    await resolve(bench, job, is_done=is_done)
+    await resolve(bench, name or job, is_done=is_done)
     outside = Outside()
 
     async def work(ctx: Context) -> None:

@@ -130,13 +130,16 @@ def test_once_whose_worker_fails_exits_1(installation: Installation) -> None:
     installation.configure({"worker": {"one": {**WORKER, "run": "agents:raises"}}})
     ended = installation.supervisor("once", "one")
     assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "one: failed: a bug of this worker"
     assert installation.outcomes("one") == ["failed"]
 
 
 def test_once_under_a_kill_is_skipped_and_exits_0(installation: Installation) -> None:
     installation.configure({"worker": {"one": WORKER}})
     assert installation.supervisor("kill", "--system", "--why", "a test").returncode == 0
-    assert installation.supervisor("once", "one").returncode == 0
+    ended = installation.supervisor("once", "one")
+    assert ended.returncode == 0
+    assert "one: skipped: kill switch system: engaged by" in ended.stderr.splitlines()[-1]
     assert installation.outcomes("one") == ["skipped"]
 
 

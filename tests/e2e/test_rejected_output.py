@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
@@ -59,6 +60,64 @@ def test_47_duplicates_fail_the_tick_are_alerted_and_nothing_is_published(
             measure("47 duplicates", f"{len(wall.pings)} published, 1 alert, tick failed")
         assert daemon.stop() == 0
     on_both.check_audit()
+
+
+SCHEMA = {"type": "object", "required": ["title"]}
+#: For each check what a worker hands over that is wrong by it, and the bounds in the config.
+WRONG: dict[str, tuple[list[object], dict[str, object]]] = {
+    "duplicates": (["one and", " One  AND "], {}),
+    "count": (["a", "b", "c", "d"], {"count_expected": 2}),
+    "empty": ([" "], {}),
+    "age": (["old"], {"age_max_s": 60.0}),
+    "size": (["x" * 200], {"size_max_bytes": 100}),
+    "schema": ([{"name": "no title"}], {"schema": "post.json"}),
+    "posting:no_foxes": (["a fox"], {}),
+}
+RIGHT: list[object] = [{"title": "a"}, {"title": "b"}]
+
+
+def test_each_check_of_the_config_fails_its_worker_and_keeps_the_draft(
+    on_both: Installation,
+) -> None:
+    code = "from tests.e2e.posting_workers import hands_over, no_foxes\n"
+    (on_both.folder / "posting.py").write_text(f"{code}__all__ = ['hands_over', 'no_foxes']\n")
+    (on_both.folder / "post.json").write_text(json.dumps(SCHEMA))
+    bounds = {key: value for _, more in WRONG.values() for key, value in more.items()}
+    workers: dict[str, object] = {
+        "fine": _handing_over(RIGHT, list(WRONG), {**bounds, "age_max_s": 60.0}, age_s=0.0)
+    }
+    for check, (wrong, more) in WRONG.items():
+        name = check.replace("posting:", "own_")
+        workers[name] = _handing_over(wrong, [check], more, age_s=3_600.0)
+    on_both.configure({"worker": workers})
+    daemon = on_both.start_ready()
+    for name in workers:
+        wait_until(partial(has_ticked, on_both, name), what=f"{name} ticked")
+    assert on_both.outcomes("fine") == ["ok"], daemon.said()[-2000:]
+    found = {str(event["worker"]): event for event in on_both.events("guardrail_output")}
+    for check in WRONG:
+        name = check.replace("posting:", "own_")
+        assert on_both.outcomes(name) == ["failed"]
+        assert found[name]["check"] == check
+        assert list((on_both.state_dir / "reports" / "drafts").glob(f"{name}-*/*")), name
+    assert set(found) == workers.keys() - {"fine"}
+    assert daemon.stop() == 0
+    on_both.check_audit()
+
+
+def has_ticked(site: Installation, worker: str) -> bool:
+    return site.outcomes(worker) not in ([], [None])
+
+
+def _handing_over(
+    posts: list[object], checks: list[str], bounds: dict[str, object], *, age_s: float
+) -> dict[str, object]:
+    return {
+        "run": "posting:hands_over",
+        "every_s": 3_600.0,
+        "options": {"posts": posts, "age_s": age_s},
+        "output": {"checks": checks, **bounds},
+    }
 
 
 def command_of(alert: dict[str, str]) -> list[str]:

@@ -16,46 +16,22 @@ from supervisor.jobs.job import JobRequest
 from supervisor.worker.records import Skipped
 from tests.conftest import START
 from tests.properties.effort import effort
+from tests.properties.job_inputs import (
+    a_delay,
+    a_job,
+    a_pick,
+    a_queue,
+    a_side,
+    a_worker,
+    an_end,
+    request_of,
+    spans,
+)
 from tests.properties.job_model import End, How, JobModel, ModelJob
 from tests.properties.job_world import SIDES, WORKERS, Hand, JobWorld
 from tests.properties.stores import Memory, Store
 
 pytestmark = pytest.mark.timeout(3_600)
-
-SECOND_US = 1_000_000
-a_worker = st.sampled_from(WORKERS)
-a_side = st.sampled_from(SIDES)
-a_queue = st.sampled_from(["q", "q", "q", "r"])
-a_pick = st.integers(0, 30)
-a_delay = st.sampled_from([0, 0, SECOND_US, 60 * SECOND_US])
-an_end = st.tuples(
-    st.sampled_from(["done", "done", "done", "failed", "permanent", "unknown", "back", "later"]),
-    a_delay,
-)
-spans = st.sampled_from([-86_400, -60, -1, 1, 60, 3_600, 86_400])
-
-
-def request_of(
-    queue: str, key: int, payload: int, priority: int = 0, attempts_max: int = 2
-) -> JobRequest:
-    return JobRequest(
-        queue=queue,
-        key=f"k{key}",
-        payload=f"{payload}",
-        priority=priority,
-        run_at=0,
-        attempts_max=attempts_max,
-    )
-
-
-a_job = st.builds(
-    request_of,
-    queue=a_queue,
-    key=st.integers(0, 20),
-    payload=st.sampled_from([0, 0, 0, 1]),
-    priority=st.integers(-1, 1),
-    attempts_max=st.integers(1, 4),
-)
 
 
 class JobsMachine(RuleBasedStateMachine):
@@ -304,6 +280,10 @@ class JobsMachine(RuleBasedStateMachine):
 
     # --- people
 
+    def _in_doubt(self, job: str = "") -> list[tuple[str, str]]:
+        unknown = (item for item in self.effects.items() if item[1].state == "unknown")
+        return [key for key, effect in unknown if job in ("", effect.job)]
+
     def _some_job(self, pick: int, state: str = "") -> str:
         names = [name for name, job in self.model.jobs.items() if job.state == state]
         names = names or list(self.model.jobs)
@@ -326,11 +306,7 @@ class JobsMachine(RuleBasedStateMachine):
     @rule(pick=a_pick, is_done=st.booleans())
     def resolve(self, pick: int, is_done: bool) -> None:
         job = self._some_job(pick, "unknown")
-        in_doubt = [
-            key
-            for key, effect in self.effects.items()
-            if (effect.job, effect.state) == (job, "unknown")
-        ]
+        in_doubt = self._in_doubt(job)
         now = self.world.now
         state = self.model.resolve(job, now, is_done=is_done, in_doubt=bool(in_doubt))
         if state is None:
@@ -339,11 +315,27 @@ class JobsMachine(RuleBasedStateMachine):
             return
         assert self.world.resolve(job, is_done=is_done).state == state
         for key in in_doubt:
-            if is_done:
-                self._turn(key, "done")
-                self.effects[key] = msgspec.structs.replace(self.effects[key], result="null")
-            else:
-                del self.effects[key]
+            self._resolve_effect(key, is_done=is_done)
+
+    def _resolve_effect(self, key: tuple[str, str], *, is_done: bool) -> None:
+        if is_done:
+            self._turn(key, "done")
+            self.effects[key] = msgspec.structs.replace(self.effects[key], result="null")
+        else:
+            del self.effects[key]
+
+    @precondition(lambda self: self._in_doubt())
+    @rule(pick=a_pick, is_done=st.booleans())
+    def resolve_an_effect(self, pick: int, is_done: bool) -> None:
+        """Say it of an effect by its own name: with the last of them its job goes on."""
+        in_doubt = self._in_doubt()
+        key = in_doubt[pick % len(in_doubt)]
+        job_id = self.effects[key].job
+        self.world.resolve("/".join(key), is_done=is_done)
+        self._resolve_effect(key, is_done=is_done)
+        job = self.model.jobs[job_id]
+        if job.state == "unknown" and not self._in_doubt(job_id):
+            job.wait(self.world.now, self.world.now)
 
     @rule(worker=a_worker, is_engaged=st.booleans())
     def kill_or_release(self, worker: str, is_engaged: bool) -> None:

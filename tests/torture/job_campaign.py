@@ -35,7 +35,7 @@ from tests.torture.record import Record, Violation
 _AUDIT_EVERY = 10
 _CLEAN_STOP_CHANCE = 0.06
 _REPEATED = 3
-_PEER_KILLED_CHANCE = 0.2
+_PEER_KILLED_EVERY = 5
 _RESOLVE_EVERY_S = 0.25
 #: Of a queue that nobody kills any more: nothing may be stuck in it.
 _DRAINED_WITHIN_S = 240.0
@@ -125,7 +125,7 @@ class JobCampaign:
         self._enqueued: list[str] = []
         self._resolve_at_s = 0.0
 
-    def run(self) -> None:
+    def run(self, tell: Callable[[str], None]) -> None:
         """Live once in peace, then be killed as often as asked, then work off what is left.
 
         Raises:
@@ -139,6 +139,9 @@ class JobCampaign:
                 self._live_cleanly()
             else:
                 self._live(self._fates.deal(self._points()))
+            if self.lives % _AUDIT_EVERY == 0:
+                self._audit()
+                tell(self._record.progress())
         self._end()
 
     def _points(self) -> set[str]:
@@ -148,7 +151,7 @@ class JobCampaign:
         """Let a life go to its fate, while others enqueue, and check what it leaves."""
         self._billing.script(*self._fates.steps(fate), {"latency_s": 0.01})
         self.last_fate, before = str(fate), self.last_fate
-        if self._peer is not None and self._chance.random() < _PEER_KILLED_CHANCE:
+        if self._peer is not None and self.lives % _PEER_KILLED_EVERY == 0:
             self._peer.kill_and_start()
             self._record.count("kills of the other daemon")
         self.lives += 1
@@ -202,8 +205,6 @@ class JobCampaign:
                 peer = self._peer.boot_of(look) if self._peer else ""
                 check_recovered(look, boot_id, peer=peer)
                 check_let_go(look, boot_id, peer=peer)
-        if self.lives % _AUDIT_EVERY == 0:
-            self._audit()
 
     def _audit(self) -> None:
         check_audit(self._site)
@@ -266,7 +267,7 @@ def torture_jobs(
             peer = Peer(other)
         campaign = JobCampaign(site, billing, record, plan=plan, peer=peer)
         try:
-            campaign.run()
+            campaign.run(tell)
         except Exception as error:  # noqa: BLE001 - the campaign's border: whatever it is, it is told
             what = str(error) if isinstance(error, AssertionError) else repr(error)
             violation = Violation(

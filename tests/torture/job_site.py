@@ -34,7 +34,18 @@ ATTEMPTS_MAX = 20
 _FRAIL_ATTEMPTS_MAX = 2
 #: So that the calls of all fit under the cap, however many jobs there are.
 _PAID_MAX = 400
-_KINDS = ("plain", "plain", "plain", "probed", "flaky", "parent", "frail", "plain", "probed")
+_KINDS = (
+    "plain",
+    "plain",
+    "plain",
+    "probed",
+    "flaky",
+    "parent",
+    "frail",
+    "long",
+    "plain",
+    "probed",
+)
 _resolutions = itertools.count(1)
 
 

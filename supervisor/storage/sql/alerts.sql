@@ -114,3 +114,26 @@ SELECT channel, body, told_at, attempts, last_error, delivered_at
 FROM alert_messages
 WHERE alert_id = :id
 ORDER BY told_at, id
+
+-- How often a kind came by age, in spans of :part before :until. The events' time is their place,
+-- near enough: of the newest ones alone it is asked.
+-- name: counted
+SELECT (:until - 1 - at) / :part AS age, COUNT(*) AS events
+FROM events
+WHERE position > (SELECT COALESCE(MAX(position), 0) FROM events) - :events_max
+    AND kind = :kind AND at >= :since AND at < :until
+GROUP BY age
+
+-- name: oldest_counted
+SELECT at
+FROM events
+WHERE position > (SELECT MAX(position) FROM events) - :events_max
+ORDER BY position
+LIMIT 1
+
+-- name: lives
+SELECT started_at, heartbeat_at
+FROM daemons
+WHERE heartbeat_at >= :since
+ORDER BY heartbeat_at DESC, started_at DESC
+LIMIT :rows_max

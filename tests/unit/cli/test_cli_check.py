@@ -85,13 +85,18 @@ def test_secret_that_is_not_set_exits_78_here_and_nowhere_else(
     assert site.call("kill", "--system", "--why", "a test").code == 0
 
 
-def test_model_without_a_price_exits_78_and_names_it(site: Site) -> None:
+@pytest.mark.parametrize("fallback", ["", 'model = "builtin/extractive"\nfallback = ["{model}"]'])
+def test_model_without_a_price_exits_78_and_names_it(site: Site, fallback: str) -> None:
     site.edit_config(
         '[providers.builtin]\nkind = "builtin"',
         '[providers.builtin]\nkind = "builtin"\n'
         '[providers.own]\nkind = "openai"\nbase_url = "http://127.0.0.1:1/v1"',
     )
-    site.edit_config("builtin/extractive", "own/nobody-knows-this-one")
+    model = "own/nobody-knows-this-one"
+    if fallback:
+        site.edit_config('model = "builtin/extractive"', fallback.format(model=model))
+    else:
+        site.edit_config("builtin/extractive", model)
     called = site.call("check")
     assert called.code == 78
     assert "error[price_unknown]: model " in called.err

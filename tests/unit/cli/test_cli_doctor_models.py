@@ -70,7 +70,7 @@ def test_a_key_that_the_provider_does_not_know_is_found(
     use(lived, url)
     monkeypatch.setenv("CLOUD_KEY", "wrong")
     (found,) = of_models(lived)
-    assert found.what == "HTTP 401"
+    assert found.what.startswith("HTTP 401")
     assert "api_key_env of [providers.cloud]" in found.fix
 
 
@@ -103,7 +103,8 @@ def test_the_models_behind_a_model_are_asked_for_too(
         'model = "builtin/extractive"', 'model = "builtin/extractive"\nfallback = ["cloud/large"]'
     )
     monkeypatch.setenv("CLOUD_KEY", "wrong")
-    assert [found.what for found in of_models(lived)] == ["HTTP 401"]
+    (found,) = of_models(lived)
+    assert found.what.startswith("HTTP 401")
 
 
 def test_a_server_that_is_gone_is_found(lived: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,9 +95,10 @@ async def test_a_name_that_stands_for_another_is_asked_for_by_itself() -> None:
 
 
 async def test_a_key_that_is_refused_is_told_and_not_shown() -> None:
-    async with vendor({"GET /models": (401, "{}")}) as server:
+    refused = json.dumps({"error": {"message": "no such key: very-secret"}})
+    async with vendor({"GET /models": (401, refused)}) as server:
         (told,) = await whats(server.url, "small", api_key="very-secret")
-        assert "HTTP 401; check the key that api_key_env of [providers.x] names" in told
+        assert "HTTP 401: no such key: [api key]; check the key that api_key_env of" in told
         assert "very-secret" not in told
         assert "Bearer very-secret" in server.heads[0]
         assert await whats(server.url, "small", api_key=None, has_key=False) == []

@@ -33,7 +33,8 @@ from tests.unit.providers.openai_calls import (
 async def test_server_that_is_not_there_refused_the_call() -> None:
     async with serving(answering(b"")) as server:
         gone = server.base_url
-    with pytest.raises(ProviderFailed, match="provider acme: no connection") as raised:
+    no_one = r"provider acme: no connection \(connection refused\)"
+    with pytest.raises(ProviderFailed, match=no_one) as raised:
         await make(gone).complete(REQUEST)
     assert raised.value.was_refused
     assert raised.value.is_retryable
