@@ -35,7 +35,7 @@ from tests.torture.record import Record, Violation
 _AUDIT_EVERY = 10
 _CLEAN_STOP_CHANCE = 0.06
 _REPEATED = 3
-_PEER_KILLED_CHANCE = 0.2
+_PEER_KILLED_EVERY = 5
 _RESOLVE_EVERY_S = 0.25
 #: Of a queue that nobody kills any more: nothing may be stuck in it.
 _DRAINED_WITHIN_S = 240.0
@@ -151,7 +151,7 @@ class JobCampaign:
         """Let a life go to its fate, while others enqueue, and check what it leaves."""
         self._billing.script(*self._fates.steps(fate), {"latency_s": 0.01})
         self.last_fate, before = str(fate), self.last_fate
-        if self._peer is not None and self._chance.random() < _PEER_KILLED_CHANCE:
+        if self._peer is not None and self.lives % _PEER_KILLED_EVERY == 0:
             self._peer.kill_and_start()
             self._record.count("kills of the other daemon")
         self.lives += 1

@@ -7,6 +7,7 @@ from collections import Counter
 
 from tests.torture.job_site import QUEUE
 from tests.torture.job_witness import Witness
+from tests.torture.job_workers import ITEMS
 from tests.torture.looking import Look
 
 _OVER = ("done", "dead")
@@ -97,7 +98,7 @@ def check_ended(look: Look, witness: Witness, names: set[str]) -> Counter[str]:
         kinds[str(key)] = (kind, str(state))
         assert state in _OVER, f"{key} is {state}"
         assert (state == "dead") >= (kind == "hopeless"), f"{key} is hopeless, and {state}"
-        used_up = attempts == most
+        used_up = attempts == most and kind == "frail"
         assert state == "done" or used_up or kind == "hopeless", f"{key} died early"
         ends[str(state)] += 1
     children = {name for name in kinds if name.endswith("-child")}
@@ -105,7 +106,8 @@ def check_ended(look: Look, witness: Witness, names: set[str]) -> Counter[str]:
     assert children == {f"{name}-child" for name in done_parents}, "a child of a job that failed"
     assert kinds.keys() - children == names, "jobs were lost, or came from nowhere"
     _check_witness(witness, {name for name, (_, state) in kinds.items() if state == "done"})
-    _check_left(look, done=ends["done"])
+    long_ones = sum(kind == "long" for kind, _ in kinds.values())
+    _check_left(look, done=ends["done"], items=long_ones * ITEMS)
     return ends
 
 
@@ -117,11 +119,15 @@ def _check_witness(witness: Witness, done: set[str]) -> None:
     assert unfinished == [], f"done, and their code never came to its end: {unfinished[:5]}"
 
 
-def _check_left(look: Look, *, done: int) -> None:
-    """Assert that the workers' states count each done job once: both were one transaction."""
-    states = look.names("SELECT state FROM workers")
-    counted = sum(json.loads(state).get("done", 0) for state in states)
-    assert counted == done, f"the workers have counted {counted} jobs, {done} are done"
+def _check_left(look: Look, *, done: int, items: int) -> None:
+    """Assert that the workers' states count each done job once, and each item of a long one.
+
+    Each end, and each item, is one transaction with the state.
+    """
+    states = [json.loads(state) for state in look.names("SELECT state FROM workers")]
+    for what, number in (("done", done), ("items", items)):
+        counted = sum(state.get(what, 0) for state in states)
+        assert counted == number, f"the workers have counted {counted} {what}, not {number}"
     completed: Counter[str] = Counter()
     for payload in look.names("SELECT payload FROM events WHERE kind = 'job_completed'"):
         completed.update(json.loads(payload)["jobs"])
