@@ -50,20 +50,24 @@ price = { input_usd_per_mtok = 1.0, output_usd_per_mtok = 5.0 }
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A worker of a measured daemon; `function` is one of `bench.workers`."""
+    """A worker of a measured daemon; `function` is one of `bench.workers`.
+
+    With a `queue` it ticks for jobs and not by the clock.
+    """
 
     name: str
     function: str
     every_s: float = 3600.0
     model: str = "builtin/extractive"
     options: Mapping[str, str | float] | None = None
+    queue: str = ""
 
     def toml(self) -> str:
         """Return its section of the config."""
         lines = [
             f"[worker.{self.name}]",
             f'run = "bench.workers:{self.function}"',
-            f"every_s = {self.every_s}",
+            f"queue = {json.dumps(self.queue)}" if self.queue else f"every_s = {self.every_s}",
             f'model = "{self.model}"',
             f"[worker.{self.name}.options]",
             *(f"{key} = {json.dumps(value)}" for key, value in (self.options or {}).items()),
@@ -140,22 +144,27 @@ class Daemon:
 
     def post(self, path: str, body: Mapping[str, str]) -> int:
         """Send a command over HTTP and return the status."""
-        return self._ask("POST", path, json.dumps(body))
+        return self._ask("POST", path, json.dumps(body))[0]
 
     def _is_ready(self) -> bool:
         try:
-            return self._ask("GET", "/readyz", None) == 200
+            return self._ask("GET", "/readyz", None)[0] == 200
         except OSError:
             return False
 
-    def _ask(self, method: Literal["GET", "POST"], path: str, body: str | None) -> int:
+    def get(self, path: str) -> str:
+        """Return what it answers over HTTP."""
+        return self._ask("GET", path, None)[1]
+
+    def _ask(self, method: Literal["GET", "POST"], path: str, body: str | None) -> tuple[int, str]:
         holder = self._holder()
         if holder is None or not holder.listen:
-            return 0
+            return 0, ""
         connection = http.client.HTTPConnection(holder.listen, timeout=WAIT_S)
         try:
             connection.request(method, path, body)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         finally:
             connection.close()
 

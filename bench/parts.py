@@ -13,6 +13,7 @@ PARTS = (
     "throughput",
     "calls",
     "jobs",
+    "scrape",
     "filled",
     "audit",
     "simulate",

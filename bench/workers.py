@@ -20,6 +20,10 @@ async def tick(ctx: Context) -> None:
     leave_mark(_file(ctx))
 
 
+async def nothing(_ctx: Context) -> None:
+    """Do nothing, as a job that is done at once."""
+
+
 async def call_model(ctx: Context) -> None:
     """Leave a mark, ask a model that answers at once, and remember the answer."""
     leave_mark(_file(ctx))

@@ -63,6 +63,19 @@ class StoreTooNew(StoreUnavailable):
     code = "store_too_new"
 
 
+class RowDamaged(SupervisorError):
+    """A row of the store is not as we write it: somebody, or a fault, has changed it."""
+
+    code = "row_damaged"
+
+    def __init__(self, *, subject: str, why: str) -> None:
+        super().__init__(
+            subject=subject,
+            what=f"its row can't be read: {why}; nothing was done",
+            fix="`supervisor audit` says what is wrong with it; restore a backup, or ask for help",
+        )
+
+
 class CommandConflict(SupervisorError):
     """A command id was used before, for another operation or with other content."""
 
@@ -148,20 +161,6 @@ class OutputRejected(SupervisorError):
             fix="nothing was published; see the drafts, and mend the worker or its checks",
         )
         self.check = check
-
-
-class ItemsChanged(SupervisorError):
-    """The items that a loop would go on with are not those that it was at; it begins anew."""
-
-    code = "items_changed"
-
-    def __init__(self, *, owner: str, done: int, last_item: str) -> None:
-        super().__init__(
-            subject=f"items of {owner}",
-            what=f"are not the same: item {done} was {last_item!r}",
-            fix="nothing, the next attempt begins with the first one; to go on where it was, give"
-            " the same items in the same order each time",
-        )
 
 
 class Refusal(SupervisorError):

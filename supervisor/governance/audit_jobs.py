@@ -11,6 +11,7 @@ from supervisor.events import job_kinds as kinds
 from supervisor.events.kinds import Event
 from supervisor.events.log import EventRow
 from supervisor.governance.audit_findings import Findings
+from supervisor.governance.audit_job_rows import JobCount, JobRow, open_claims, row_faults
 from supervisor.governance.audit_ticks import NumberRuns
 from supervisor.governance.sound_rows import NumberKey, damage_text, sound_rows
 from supervisor.governance.sums import Sums
@@ -31,26 +32,6 @@ class _Known(msgspec.Struct):
     digest: str
     attempts: int = 0
     token: int | None = None
-
-
-class _Row(msgspec.Struct, frozen=True):
-    number: int
-    id: str
-    queue: str
-    payload: str
-    state: str
-    attempts: int
-    token: int | None
-
-
-class _Claim(msgspec.Struct, frozen=True):
-    token: int
-
-
-class _Count(msgspec.Struct, frozen=True):
-    queue: str
-    state: str
-    jobs: int
 
 
 class JobAudit:
@@ -173,7 +154,7 @@ class JobAudit:
         for job in jobs:
             known = self._open.pop(job, None)
             try:
-                stored = self._tx.row("audit_jobs.row_of", _Row, id=job)
+                stored = self._tx.row("audit_jobs.row_of", JobRow, id=job)
             except Exception as error:  # noqa: BLE001 - a damaged row: its text goes on record
                 self._findings.add(f"job {job}", f"its row {damage_text(error)}", row)
                 continue
@@ -187,7 +168,10 @@ class JobAudit:
         """Compare the rows with what the events have left."""
         if self._is_export:
             return
+        claims = open_claims(self._tx)
         for stored in self._rows():
+            for what in row_faults(stored, claims):
+                self._findings.add(f"job {stored.id}", what)
             known = self._open.pop(stored.id, None)
             if known is not None:
                 self._compare(stored, known)
@@ -196,17 +180,24 @@ class JobAudit:
                 self._findings.add(f"job {stored.id}", what)
         for job in self._open:
             self._findings.add(f"job {job}", "has events but no row")
-        for claim in self._tx.rows("audit_jobs.claims", _Claim):
-            if claim.token not in self._tokens and self._is_whole:
-                self._findings.add(f"claim {claim.token}", "has a row but no event")
-        kept = set(self._tx.rows("jobs.counts", _Count))
-        real = set(self._tx.rows("audit_jobs.real_counts", _Count))
+        for token in sorted(claims):
+            if token not in self._tokens and self._is_whole:
+                self._findings.add(f"claim {token}", "has a row but no event")
+        self._compare_counts()
+
+    def _compare_counts(self) -> None:
+        real = set(self._tx.rows("audit_jobs.real_counts", JobCount))
+        try:
+            kept = set(self._tx.rows("jobs.counts", JobCount))
+        except msgspec.ValidationError as error:
+            self._findings.add("counts of jobs", damage_text(error))
+            return
         for one in sorted(kept ^ real, key=lambda one: (one.queue, one.state)):
             whose = "count says" if one in kept else "rows are"
             what = f"its {whose} {one.jobs} {one.state}"
             self._findings.add(f"queue {one.queue}", what)
 
-    def _compare(self, stored: _Row, known: _Known) -> None:
+    def _compare(self, stored: JobRow, known: _Known) -> None:
         is_waiting = known.state == _WAITING and stored.state in _BEFORE_DUE
         subject = f"job {stored.id}"
         if not is_waiting and stored.state != known.state:
@@ -221,9 +212,9 @@ class JobAudit:
         if payload_digest(stored.payload) != known.digest:
             self._findings.add(subject, "its payload is not that which it was enqueued with")
 
-    def _rows(self) -> Iterator[_Row]:
-        def read(after: int) -> Iterator[_Row]:
-            return self._tx.each("audit_jobs.rows", _Row, after=after)
+    def _rows(self) -> Iterator[JobRow]:
+        def read(after: int) -> Iterator[JobRow]:
+            return self._tx.each("audit_jobs.rows", JobRow, after=after)
 
         def pass_over(after: int, error: Exception) -> int:
             broken = self._tx.row("audit_jobs.next_row", NumberKey, after=after)

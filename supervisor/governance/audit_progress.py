@@ -22,6 +22,7 @@ class _Row(msgspec.Struct, frozen=True):
     name: str
     done: int
     last_item: str
+    kept: str
 
 
 class ProgressAudit:
@@ -105,6 +106,9 @@ class ProgressAudit:
         if self._is_export:
             return
         for stored in self._rows():
+            if not _is_object(stored.kept):
+                what = "what it has kept can't be read"
+                self._findings.add(f"progress {stored.owner}/{stored.name}", what)
             known = self._loops.get(stored.owner, {}).get(stored.name)
             if known is not None:
                 self._compare(stored, known)
@@ -129,6 +133,14 @@ class ProgressAudit:
         return sound_rows(
             read, after="", key=lambda one: one.owner + "/" + one.name, pass_over=pass_over
         )
+
+
+def _is_object(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _owner(event: kinds.ItemsBegun | kinds.ItemDone) -> str:

@@ -14,6 +14,7 @@ from supervisor.jobs.endings import history_of
 from supervisor.jobs.job import Job, JobState
 from supervisor.jobs.queue import find_job
 from supervisor.storage.database import Transaction
+from supervisor.storage.readable import readable_rows
 
 
 class JobLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +74,9 @@ def newest_jobs(
     tx: Transaction, queue: str | None, state: str | None, rows_max: int
 ) -> list[JobLine]:
     """Return the newest jobs, of one queue or in one state, without their payloads."""
-    rows = tx.rows("jobs.page", Job, queue=queue or "", state=state or "", rows_max=rows_max)
+    rows = readable_rows(
+        tx, "jobs.page", Job, queue=queue or "", state=state or "", rows_max=rows_max
+    )
     return [_line(job) for job in rows]
 
 
@@ -91,7 +94,7 @@ def one_job(tx: Transaction, job_id: str, now: datetime) -> JobFacts:
         queue=job.queue,
         state=job.state,
         key=job.job_key,
-        payload=msgspec.Raw(job.payload.encode()),
+        payload=_as_json(job.payload),
         priority=job.priority,
         attempts=job.attempts,
         attempts_max=job.attempts_max,
@@ -111,9 +114,18 @@ def one_job(tx: Transaction, job_id: str, now: datetime) -> JobFacts:
     )
 
 
+def _as_json(payload: str) -> msgspec.Raw:
+    """Return a payload as JSON; as a text where somebody has damaged it."""
+    try:
+        msgspec.json.decode(payload)
+    except msgspec.DecodeError:
+        return msgspec.Raw(msgspec.json.encode(payload))
+    return msgspec.Raw(payload.encode())
+
+
 def queue_counts(tx: Transaction) -> list[QueueCount]:
     """Return how many jobs are in which state, at a cost that does not grow with them."""
-    return tx.rows("jobs.counts", QueueCount)
+    return readable_rows(tx, "jobs.counts", QueueCount)
 
 
 def _line(job: Job) -> JobLine:

@@ -7,10 +7,11 @@ from enum import StrEnum
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import InputRefused, Refusal
+from supervisor.errors import InputRefused, Refusal, RowDamaged
 from supervisor.events import effect_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.storage.database import Transaction
+from supervisor.storage.readable import readable_rows
 
 _KEY_MAX = 256
 RESULT_BYTES_MAX = 65_536
@@ -124,8 +125,15 @@ def take(tx: Transaction, journal: Journal, taking: Taking) -> Effect | None:
 
 
 def find_effect(tx: Transaction, scope: str, key: str) -> Effect | None:
-    """Return an effect by its key."""
-    return tx.row("effects.by_key", Effect, scope=scope, effect_key=key)
+    """Return an effect by its key.
+
+    Raises:
+        RowDamaged: its row can't be read, so that nobody knows whether it was done.
+    """
+    try:
+        return tx.row("effects.by_key", Effect, scope=scope, effect_key=key)
+    except msgspec.ValidationError as error:
+        raise RowDamaged(subject=f"effect {scope}/{key}", why=str(error)) from error
 
 
 def keep(tx: Transaction, journal: Journal, effect: Effect, result: str) -> bool:
@@ -178,12 +186,12 @@ def lose(tx: Transaction, journal: Journal, effect: Effect, *, why: str) -> bool
 
 def orphaned(tx: Transaction, rows_max: int) -> list[Effect]:
     """Return effects whose tick has ended, and left their outcome open."""
-    return tx.rows("effects.orphaned", Effect, rows_max=rows_max)
+    return readable_rows(tx, "effects.orphaned", Effect, rows_max=rows_max)
 
 
 def unknown_effects(tx: Transaction, rows_max: int) -> list[Effect]:
     """Return what waits for somebody to find out, the oldest first."""
-    return tx.rows("effects.unknown", Effect, rows_max=rows_max)
+    return readable_rows(tx, "effects.unknown", Effect, rows_max=rows_max)
 
 
 def unknown_of_job(tx: Transaction, job_id: str) -> list[Effect]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TypedDict, Unpack
+from typing import Annotated, TypedDict, Unpack
 
 import msgspec
 
@@ -14,6 +14,7 @@ from supervisor.events.log import Journal
 from supervisor.jobs.job import JobState
 from supervisor.jobs.queue import as_json, count
 from supervisor.storage.database import Transaction
+from supervisor.storage.readable import readable_row, readable_rows
 
 #: How many failures a job remembers: its last ones.
 HISTORY_MAX = 20
@@ -79,7 +80,7 @@ class _Running(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     state: JobState
-    attempts: int
+    attempts: Annotated[int, msgspec.Meta(ge=1)]
     attempts_max: int
     run_at: int
     is_cancel_asked: bool
@@ -92,13 +93,19 @@ _HISTORY = msgspec.json.Decoder(list[Failure])
 
 
 def history_of(history: str) -> list[Failure]:
-    """Return a job's last failures, the oldest first."""
-    return _HISTORY.decode(history)
+    """Return a job's last failures, the oldest first; none where they can't be read.
+
+    So that a history that somebody has damaged keeps no job from its end; the audit names it.
+    """
+    try:
+        return _HISTORY.decode(history)
+    except msgspec.DecodeError:
+        return []
 
 
 def find_claim(tx: Transaction, token: int) -> Held | None:
     """Return a claim, None where it has ended or was taken away."""
-    return tx.row("jobs.claim", Held, token=token)
+    return readable_row(tx, "jobs.claim", Held, token=token)
 
 
 def end_jobs(
@@ -182,7 +189,8 @@ def take_away(tx: Transaction, journal: Journal, held: Held, *, why: str) -> int
 
 
 def _running(tx: Transaction, held: Holding) -> list[_Running]:
-    return tx.rows("jobs.jobs_of_claim", _Running, token=held.token)
+    # One that was damaged stays as it is, without a claim: nothing that is made of it is true.
+    return readable_rows(tx, "jobs.jobs_of_claim", _Running, token=held.token)
 
 
 def _complete(tx: Transaction, journal: Journal, held: Holding, ids: Sequence[str]) -> bool:

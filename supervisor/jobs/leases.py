@@ -10,6 +10,7 @@ import msgspec
 
 from supervisor.jobs.endings import Held
 from supervisor.storage.database import Transaction
+from supervisor.storage.readable import readable_rows
 
 #: Longer than the looks of a daemon are apart while others have claims.
 _BLIND_S = 2.0
@@ -33,7 +34,7 @@ def renew(tx: Transaction, boot_id: str) -> list[int]:
 
 def claims_of_others(tx: Transaction, boot_id: str) -> list[Held]:
     """Return the claims of other lives."""
-    return tx.rows("jobs.claims_of_others", Held, boot_id=boot_id)
+    return readable_rows(tx, "jobs.claims_of_others", Held, boot_id=boot_id)
 
 
 def cancels_asked(tx: Transaction, boot_id: str) -> list[CancelAsked]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import InputRefused, Refusal
+from supervisor.errors import InputRefused, Refusal, SupervisorError
 from supervisor.events import job_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.storage.database import Transaction
+from supervisor.storage.readable import readable_row, readable_rows
 
 LOOPS_MAX = 100
 _SECOND_US = 1_000_000
@@ -30,11 +32,26 @@ class WorkTakenAway(Refusal):
         )
 
 
+class ItemsChanged(SupervisorError):
+    """The items that a loop would go on with are not those that it was at; it begins anew."""
+
+    code = "items_changed"
+
+    def __init__(self, *, owner: str, done: int, last_item: str) -> None:
+        super().__init__(
+            subject=f"items of {owner}",
+            what=f"are not the same: item {done} was {last_item!r}",
+            fix="nothing, the next attempt begins with the first one; to go on where it was, give"
+            " the same items in the same order each time",
+        )
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """A row: `done` items are committed, the last one `last_item`; `item` is the one in work.
 
     One without a `name` is what a worker has said, and not committed. `kept` is JSON; moments are
-    microseconds since 1970 UTC. `began_*` are of the attempt that runs.
+    microseconds since 1970 UTC. `began_*` are of the attempt that runs, `boot_id` of its life
+    where it runs.
     """
 
     owner: str
@@ -42,7 +59,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     worker: str
     tick: int
-    done: int
+    done: Annotated[int, msgspec.Meta(ge=0)]
     total: int | None
     last_item: str
     item: str
@@ -50,6 +67,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     began_at: int
     began_done: int
     at: int
+    boot_id: str = ""
 
     def eta_s(self, now_us: int) -> float | None:
         """Return the seconds that are left at this attempt's pace, None where nobody can say."""
@@ -101,12 +119,14 @@ class _Number(msgspec.Struct, frozen=True):
 def begin_loop(tx: Transaction, journal: Journal, loop: Loop, total: int | None) -> Progress:
     """Begin a loop where its job, or the ticks since one that ended well, has left it.
 
+    With its first item where the row was damaged: the audit names that.
+
     Raises:
         InputRefused: its owner has too many loops.
     """
     if not loop.job:
         tx.run("progress.forget_ended", owner=loop.owner)
-    found = tx.row("progress.find", Progress, owner=loop.owner, name=loop.name)
+    found = readable_row(tx, "progress.find", Progress, owner=loop.owner, name=loop.name)
     others = tx.row("progress.loops", _Number, owner=loop.owner, name=loop.name)
     if found is None and others is not None and others.number >= LOOPS_MAX:
         raise InputRefused(
@@ -231,17 +251,17 @@ def is_at_work(tx: Transaction, loop: Loop) -> bool:
 
 def progress_of(tx: Transaction, owner: str) -> list[Progress]:
     """Return how far a job (`job:ID`) or a worker's ticks (`worker:NAME`) have come."""
-    return tx.rows("progress.of_owner", Progress, owner=owner)
+    return readable_rows(tx, "progress.of_owner", Progress, owner=owner)
 
 
 def running_progress(tx: Transaction, rows_max: int) -> Sequence[Progress]:
     """Return what is at work now, of each worker the latest first."""
-    return tx.rows("progress.running", Progress, rows_max=rows_max)
+    return readable_rows(tx, "progress.running", Progress, rows_max=rows_max)
 
 
 def left_progress(tx: Transaction, rows_max: int) -> Sequence[Progress]:
     """Return what workers' next ticks go on with."""
-    return tx.rows("progress.left", Progress, rows_max=rows_max)
+    return readable_rows(tx, "progress.left", Progress, rows_max=rows_max)
 
 
 def forget_progress(tx: Transaction, owner: str) -> int:

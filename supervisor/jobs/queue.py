@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from supervisor.clock import to_us
-from supervisor.errors import CommandConflict
+from supervisor.errors import CommandConflict, RowDamaged
 from supervisor.events import job_kinds as kinds
 from supervisor.events.log import Journal
 from supervisor.jobs.job import Enqueued, Job, JobRequest, JobState
 from supervisor.redaction import REDACTION
 from supervisor.storage.database import Transaction
 from supervisor.storage.memory import Keep, Later
+from supervisor.storage.readable import readable_row, readable_rows
 
 _PROMOTED_MAX = 1_000
+#: Behind more damaged jobs than this at the head of a queue, no other is found.
+_DAMAGED_MAX = 1_000
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -37,8 +41,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     id: str
     payload: str
-    attempts: int
-    attempts_max: int
+    attempts: Annotated[int, msgspec.Meta(ge=0)]
+    attempts_max: Annotated[int, msgspec.Meta(ge=1)]
 
     @property
     def runs_alone(self) -> bool:
@@ -60,6 +64,10 @@ class _Token(msgspec.Struct, frozen=True):
 
 class _Id(msgspec.Struct, frozen=True):
     id: str
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    payload: str
 
 
 class _NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +183,7 @@ def find_conflict(
         job_id = request.id
         if job_id in stored and job_id not in joined:
             # One by one: they may be large.
-            first = find_job(tx, job_id)
+            first = tx.row("jobs.payload", _Payload, id=job_id)
             assert first is not None, f"job {job_id} was there"
             joined[job_id] = first.payload
         if joined.setdefault(job_id, request.payload) != request.payload:
@@ -195,8 +203,15 @@ def _stored(tx: Transaction, ids: Sequence[str]) -> set[str]:
 
 
 def find_job(tx: Transaction, job_id: str) -> Job | None:
-    """Return a job by its id."""
-    return tx.row("jobs.by_id", Job, id=job_id)
+    """Return a job by its id.
+
+    Raises:
+        RowDamaged: its row can't be read.
+    """
+    try:
+        return tx.row("jobs.by_id", Job, id=job_id)
+    except msgspec.ValidationError as error:
+        raise RowDamaged(subject=f"job {job_id}", why=str(error)) from error
 
 
 def count(tx: Transaction, queue: str, state: JobState, change: int) -> None:
@@ -209,7 +224,7 @@ def _counted(tx: Transaction, queue: str, state: JobState) -> _Count:
     counts = tx.kept(_COUNTS)
     counted = counts.get((queue, state))
     if counted is None:
-        stored = tx.row("jobs.count", _Count, queue=queue, state=state)
+        stored = readable_row(tx, "jobs.count", _Count, queue=queue, state=state)
         counted = counts[queue, state] = stored or _Count(queue=queue, state=state, jobs=0)
     return counted
 
@@ -234,7 +249,13 @@ def look_for_jobs(tx: Transaction, queue: str, *, now: int, jobs_max: int) -> Se
     if promoted:
         count(tx, queue, JobState.SCHEDULED, -promoted)
         count(tx, queue, JobState.QUEUED, promoted)
-    found = tx.rows("jobs.candidates", Candidate, queue=queue, rows_max=jobs_max)
+    try:
+        found = tx.rows("jobs.candidates", Candidate, queue=queue, rows_max=jobs_max)
+    except msgspec.ValidationError:
+        # Behind those that can't be read there may be others.
+        rows_max = jobs_max + _DAMAGED_MAX
+        found = readable_rows(tx, "jobs.candidates", Candidate, queue=queue, rows_max=rows_max)
+        found = found[:jobs_max]
     alone = next((place for place, one in enumerate(found) if one.runs_alone), len(found))
     return found[: max(alone, 1)]
 

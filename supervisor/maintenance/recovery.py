@@ -29,6 +29,7 @@ from supervisor.maintenance.approval_sweep import sweep
 from supervisor.maintenance.peers import Peers, living_peers, workers_elsewhere
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
+from supervisor.storage.readable import readable_rows
 
 _PAGE_ROWS = 200
 _LEFT_OPEN = "left open by a life that ended"
@@ -113,7 +114,7 @@ def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
 
 def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneInfo) -> Findings:
     # Before the ticks: a claim that is taken away fences its tick's late end.
-    claims = tx.rows("jobs.orphaned_claims", Held, boot_id=boot_id, rows_max=_PAGE_ROWS)
+    claims = readable_rows(tx, "jobs.orphaned_claims", Held, boot_id=boot_id, rows_max=_PAGE_ROWS)
     if claims:
         for held in claims:
             recover_claim(tx, held, origin, timezone)

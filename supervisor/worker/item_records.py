@@ -11,7 +11,7 @@ from supervisor.governance.gates import first_refusal, look
 from supervisor.jobs import progress
 from supervisor.jobs.job import JobRequest
 from supervisor.jobs.progress import DoneItem, Loop, Progress, WorkTakenAway
-from supervisor.jobs.queue import enqueue
+from supervisor.jobs.queue import enqueue_all
 from supervisor.storage.database import Transaction
 
 
@@ -62,8 +62,7 @@ def commit_item(
         return WorkTakenAway(owner=loop.owner)
     with Journal(tx, session_id, origin) as journal:
         progress.end_item(tx, journal, loop, done.item)
-        for request in done.jobs:
-            enqueue(tx, journal, request)
+        enqueue_all(tx, [(journal, request) for request in done.jobs])
     if done.state is not None:
         tx.run("workers.keep_state", name=loop.worker, state=done.state)
     return None

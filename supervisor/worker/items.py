@@ -18,11 +18,11 @@ import anyio.lowlevel
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from supervisor.errors import InputRefused, ItemsChanged, Refusal, storable
+from supervisor.errors import InputRefused, Refusal, storable
 from supervisor.events.log import Origin
 from supervisor.hands.records import Tick
 from supervisor.jobs import progress
-from supervisor.jobs.progress import DoneItem, Loop, Progress
+from supervisor.jobs.progress import DoneItem, ItemsChanged, Loop, Progress
 from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database
 from supervisor.worker.item_records import (
@@ -179,10 +179,11 @@ class Items(Generic[T]):
             await unit.database.write(begin_items, unit.session_id, origin, self._loop, self._total)
         )
         self._iterator = _iterator_of(self._source)
-        if not await self._pass_over(begun):
+        kept = _kept_of(begun)
+        if kept is None or not await self._pass_over(begun):
             await self._begin_anew(begun)
             return
-        self.done, self.kept = begun.done, msgspec.json.decode(begun.kept)
+        self.done, self.kept = begun.done, kept
 
     async def _pass_over(self, begun: Progress) -> bool:
         """Take the items that are done from the source; False where they are not the same."""
@@ -298,6 +299,14 @@ class Items(Generic[T]):
         write_for_people(
             self._unit.database.write(progress.name_item, self._loop, self.done, label)
         )
+
+
+def _kept_of(begun: Progress) -> dict[str, Json] | None:
+    """Return what was kept, None where somebody has damaged it."""
+    try:
+        return msgspec.json.decode(begun.kept, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
 
 
 def _granted(begun: Progress | Refusal) -> Progress:

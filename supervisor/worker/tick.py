@@ -11,7 +11,6 @@ import anyio.lowlevel
 from supervisor.errors import (
     CommandConflict,
     HttpFailed,
-    ItemsChanged,
     OutputRejected,
     ProviderFailed,
     Refusal,
@@ -24,6 +23,7 @@ from supervisor.events.log import Origin
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.in_flight import Flight
 from supervisor.governance.worth import value_of
+from supervisor.jobs.progress import ItemsChanged
 from supervisor.outcome import KEEPING_OUTCOMES, WORKER_OUTCOMES, Outcome
 from supervisor.redaction import REDACTION
 from supervisor.worker.context import Context

@@ -16,7 +16,7 @@ from supervisor.worker.context import Context
 from supervisor.worker.plan import WorkerPlan
 from supervisor.worker.schedule import Cron
 from supervisor.worker.tick import Occasion, run_tick
-from supervisor.worker.timetable import Timetable
+from supervisor.worker.timetable import Busy, Timetable
 from tests.contract.site import Site
 from tests.unit.worker.conftest import Bench
 
@@ -61,16 +61,24 @@ class Nights:
         self.called.append(self.clock.now())
         return Outcome.OK
 
-    async def live_until(self, end: datetime) -> None:
-        """Wait for each occurrence by the wall clock, and run it."""
+    async def live_until(self, end: datetime, *, first_lasts_s: float = 1.0) -> None:
+        """Wait for each occurrence and run it; all ticks but the first take a second."""
+        busy, lasts_s = None, first_lasts_s
         while (due := await self._timetable.next_due()) < end:
             self.clock.advance(max((due - self.clock.now()).total_seconds(), 0.0))
-            claim = await self._timetable.take_due(None)
+            claim = await self._timetable.take_due(busy)
+            busy = None
             if claim is None:
                 continue
+            began = self.clock.now()
             await run_tick(self._bench.kernel, self._plan, Occasion(claim=claim))
+            cancel_at = self._timetable.cancel_at(claim)
+            if cancel_at is not None:
+                lasts_s = min(lasts_s, (cancel_at - began).total_seconds())
             self._timetable.note_taken(claim)
-            self.clock.advance(1.0)
+            self.clock.advance(lasts_s)
+            busy = Busy(began=began, ended=self.clock.now(), lasted_s=lasts_s)
+            lasts_s = 1.0
         self.clock.advance(max((end - self.clock.now()).total_seconds(), 0.0))
 
     async def told(self, kind: str) -> list[datetime]:
@@ -133,4 +141,46 @@ async def test_each_quarter_is_taken_once_or_recorded_as_missed(
     assert sorted(ran + missed) == whole
     assert 1 <= len(missed) <= 4
     assert len(nights.called) == len(ran)
+    await nights.close()
+
+
+# --- what is due while a tick runs, of which each occurrence has its record
+
+
+@pytest.mark.parametrize(
+    ("overlap", "ran", "missed"),
+    [("skip", [1, 4], [2, 3]), ("queue", [1, 3, 4], [2]), ("cancel", [1, 2, 3, 4], [])],
+)
+async def test_what_is_due_while_a_tick_runs_follows_the_policy(
+    site: Site, tmp_path: Path, overlap: str, ran: list[int], missed: list[int]
+) -> None:
+    start = datetime(2026, 6, 1, 10, 0, 30, tzinfo=UTC)
+    minutely = Cron("* * * * *", ZoneInfo("UTC"), overlap=overlap)
+    nights = Nights(site, tmp_path, minutely, start)
+    await nights.restart()
+    # The first tick takes 150 s where nothing cancels it, the others a second.
+    await nights.live_until(start + timedelta(minutes=4), first_lasts_s=150.0)
+    assert [due.minute for due in await nights.told("cycle_started")] == ran
+    assert [due.minute for due in await nights.told("occurrence_missed")] == missed
+    await nights.close()
+
+
+async def test_jitter_delays_each_occurrence_alike_over_a_restart(
+    site: Site, tmp_path: Path
+) -> None:
+    start = datetime(2026, 6, 1, 10, 30, tzinfo=UTC)
+    hourly = Cron("0 * * * *", ZoneInfo("UTC"), jitter_s=600.0)
+    nights = Nights(site, tmp_path, hourly, start)
+    await nights.restart()
+    for hours in range(1, 6):
+        # In the middle of the wait for one whose time has come already.
+        await nights.live_until(start + timedelta(hours=hours, minutes=-29, seconds=-59))
+        await nights.restart()
+    await nights.live_until(start + timedelta(hours=6))
+    due = await nights.told("cycle_started")
+    assert [moment.hour for moment in due] == [11, 12, 13, 14, 15, 16]
+    late_s = [(at - moment).total_seconds() for at, moment in zip(nights.called, due, strict=True)]
+    assert all(0 <= late <= 600 for late in late_s)
+    assert len(set(late_s)) > 3
+    assert await nights.told("occurrence_missed") == []
     await nights.close()

@@ -1,14 +1,14 @@
 -- What the audit reads of jobs, of their claims and of how many there are.
 
 -- name: rows
-SELECT number, id, queue, payload, state, attempts, token FROM jobs
+SELECT number, id, queue, payload, state, attempts, attempts_max, token, history, ended_at FROM jobs
 WHERE number > :after ORDER BY number
 
 -- name: next_row
 SELECT number AS key FROM jobs WHERE number > :after ORDER BY number LIMIT 1
 
 -- name: row_of
-SELECT number, id, queue, payload, state, attempts, token FROM jobs WHERE id = :id
+SELECT number, id, queue, payload, state, attempts, attempts_max, token, history, ended_at FROM jobs WHERE id = :id
 
 -- name: claims
 SELECT token FROM job_claims ORDER BY token
@@ -24,7 +24,7 @@ SELECT count(*) AS effects FROM effects WHERE state = 'done'
 
 -- What is only told has no events.
 -- name: progress
-SELECT owner, name, done, last_item FROM progress
+SELECT owner, name, done, last_item, kept FROM progress
 WHERE name <> '' AND owner || '/' || name > :after
 ORDER BY owner || '/' || name
 
@@ -35,4 +35,4 @@ ORDER BY owner || '/' || name
 LIMIT 1
 
 -- name: progress_of
-SELECT owner, name, done, last_item FROM progress WHERE owner = :owner AND name = :name
+SELECT owner, name, done, last_item, kept FROM progress WHERE owner = :owner AND name = :name

@@ -3,12 +3,17 @@ SELECT number, id, queue, job_key, payload, priority, run_at, state, attempts, a
     is_cancel_asked, error, history, enqueued_at, started_at, ended_at
 FROM jobs WHERE id = :id
 
+-- name: payload
+SELECT payload FROM jobs WHERE id = :id
+
+-- Here and below, what no row of ours says is left out: a damaged one must not stop the others.
 -- What is due becomes claimable; a bounded number at a time.
 -- name: promote
 UPDATE jobs SET state = 'queued'
 WHERE number IN (
     SELECT number FROM jobs
     WHERE state = 'scheduled' AND queue = :queue AND run_at <= :now
+        AND token IS NULL AND ended_at IS NULL
     ORDER BY run_at
     LIMIT :rows_max
 )
@@ -16,7 +21,7 @@ WHERE number IN (
 -- name: candidates
 SELECT number, id, payload, attempts, attempts_max
 FROM jobs
-WHERE state = 'queued' AND queue = :queue
+WHERE state = 'queued' AND queue = :queue AND token IS NULL AND ended_at IS NULL
 ORDER BY priority DESC, run_at, number
 LIMIT :rows_max
 
@@ -43,7 +48,7 @@ LIMIT :rows_max
 
 -- name: jobs_of_claim
 SELECT id, state, attempts, attempts_max, run_at, is_cancel_asked, error, history, ended_at
-FROM jobs WHERE state = 'running' AND token = :token
+FROM jobs WHERE state = 'running' AND token = :token AND ended_at IS NULL
 ORDER BY number
 
 -- A running job leaves its claim; `attempts` is what it has used up by now.
