@@ -10,7 +10,7 @@ import msgspec
 
 from supervisor.alerts.record import Alert, open_alerts
 from supervisor.clock import from_us, iso, to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, model_kinds
 from supervisor.events.kinds import Event
 from supervisor.governance.backlog import TicketFacts, pending_tickets
 from supervisor.governance.event_reading import EventReading
@@ -41,7 +41,10 @@ class WorkerNight(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Morning(msgspec.Struct, frozen=True, kw_only=True):
-    """All that somebody should know of a span; money in micro-USD."""
+    """All that somebody should know of a span; money in micro-USD.
+
+    `fallen` is how often another model was asked than the one that was meant.
+    """
 
     since: str
     until: str
@@ -55,6 +58,7 @@ class Morning(msgspec.Struct, frozen=True, kw_only=True):
     kills: tuple[Latch, ...]
     paused: tuple[str, ...]
     damaged: int
+    fallen: int = 0
 
     @property
     def ticks(self) -> int:
@@ -123,12 +127,14 @@ def read_morning(tx: Transaction, budgets: Budgets, since: datetime, now: dateti
     reading = EventReading(tx)
     nights: dict[str, _Night] = {}
     lives: set[str] = set()
-    starts = 0
+    starts = fallen = 0
     for row, event in reading.since(to_us(since)):
         if event is None:
             continue
         if isinstance(event, kinds.DaemonStarted):
             starts += 1
+        if isinstance(event, model_kinds.ModelFellBack):
+            fallen += 1
         if isinstance(event, kinds.CycleRecovered):
             lives.add(event.boot_id)
         if row.worker != SYSTEM:
@@ -148,6 +154,7 @@ def read_morning(tx: Transaction, budgets: Budgets, since: datetime, now: dateti
         kills=tuple(engaged(tx)),
         paused=tuple(_paused(tx)),
         damaged=reading.damaged_total,
+        fallen=fallen,
     )
 
 
@@ -181,6 +188,9 @@ def _head(morning: Morning) -> Iterator[str]:
     yield f"- Today {usd_text(morning.spent_today)} of {usd_text(morning.cap_today)} are spent"
     if morning.starts:
         yield f"- The daemon was started {_times(morning.starts)}"
+    if morning.fallen:
+        which = "`supervisor events --kind model_fell_back` says which and why"
+        yield f"- Another model was asked than was meant, {_times(morning.fallen)}: {which}"
     if morning.damaged:
         yield (f"- {morning.damaged} events can't be read and are not in this: `supervisor audit`")
 

@@ -22,7 +22,7 @@ from supervisor.errors import (
 from supervisor.events import model_kinds
 from supervisor.governance.breaker import provider_breaker, provider_of
 from supervisor.worker.bidding import Question
-from supervisor.worker.models import Model
+from supervisor.worker.models import Model, Rest
 from supervisor.worker.plan import Kernel
 
 _RETRY_FACTOR = 2.0
@@ -87,15 +87,43 @@ class Attempts(Generic[T]):
 
     async def _try_often(self, question: Question) -> T:
         model = question.model
+        self._check_rest(model)
         for attempt in range(1, model.attempts_max + 1):
             try:
                 return await self.once(question)
             except ProviderFailed as error:
-                is_last = attempt == model.attempts_max
-                if is_last or not error.is_retryable or _asks_for_too_long(model, error):
+                if _asks_for_too_long(model, error):
+                    self._leave_alone(model, error)
+                    raise
+                if attempt == model.attempts_max or not error.is_retryable:
                     raise
                 await anyio.sleep(self._delay_s(model, attempt, error))
         raise AssertionError(f"model {model.full_name} allows no attempt")
+
+    def _leave_alone(self, model: Model, error: ProviderFailed) -> None:
+        until_s = self.kernel.clock.monotonic() + (error.retry_after_s or 0.0)
+        rest = Rest(until_s=until_s, why=error.what)
+        self.kernel.models.leave_alone(model.full_name, rest)
+
+    def _check_rest(self, model: Model) -> None:
+        """Send nothing of a model whose provider wants it left alone for longer than a call waits.
+
+        Raises:
+            ProviderFailed: it does, and the time is not over.
+        """
+        now_s = self.kernel.clock.monotonic()
+        rest = self.kernel.models.rest_of(model.full_name, now_s)
+        if rest is None:
+            return
+        left_s = rest.until_s - now_s
+        name = provider_of(model.full_name)
+        raise ProviderFailed(
+            subject=f"provider {name}",
+            what=f"{model.name} is left alone for another {left_s:.0f} s, as it asked: {rest.why}",
+            fix="wait, raise the limit at the provider, or name a fallback; a reload asks it again",
+            was_refused=True,
+            retry_after_s=left_s,
+        )
 
     def _delay_s(self, model: Model, attempt: int, error: ProviderFailed) -> float:
         own_s = delay_s(

@@ -47,13 +47,34 @@ class Source:
     retry_after_max_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """A model is not to be asked before a moment of the monotonic clock, as its provider said."""
+
+    until_s: float
+    why: str
+
+
 class Models:
-    """Every model that a worker can name as `provider/model`."""
+    """Every model that a worker can name as `provider/model`.
+
+    What providers have asked for is forgotten with it: a reload may have brought another key.
+    """
 
     def __init__(self, sources: Mapping[str, Source], *, named: Iterable[str] = ()) -> None:
         """Take the providers by name; `named` are the models that the config names."""
         self._sources = sources
         self._named = tuple(named)
+        self._rests: dict[str, Rest] = {}
+
+    def leave_alone(self, full_name: str, rest: Rest) -> None:
+        """Ask this model nothing before its rest is over; limits are often a model's own."""
+        self._rests[full_name] = rest
+
+    def rest_of(self, full_name: str, now_s: float) -> Rest | None:
+        """Return the rest that was asked for a model, None where it is over."""
+        rest = self._rests.get(full_name)
+        return rest if rest is not None and rest.until_s > now_s else None
 
     def resolve(self, full_name: str, at: datetime) -> Model:
         """Return the model called `provider/model`, with its price for a call that starts at `at`.

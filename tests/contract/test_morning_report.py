@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from supervisor.config import load
 from supervisor.events.log import Origin
 from supervisor.governance.kill_switch import KillCommand, engage
 from supervisor.outcome import Outcome
+from supervisor.providers.scripted import Step
 from supervisor.storage.database import Database
 from supervisor.worker.context import Context
 from supervisor.worker.morning_report import MorningReport
@@ -92,6 +94,19 @@ async def test_why_a_worker_says_it_failed_is_told(night: Night) -> None:
 
     await run_tick(night.bench.kernel, await night.bench.plan(fail))
     assert "once: the feed answers 404" in render(await night.morning())
+
+
+async def test_that_other_models_answered_than_were_meant_is_told(night: Night) -> None:
+    night.bench.script(Step(does="server_error"), Step())
+
+    async def ask(ctx: Context) -> None:
+        await ctx.model.complete("hi")
+
+    plan = replace(await night.bench.plan(ask), fallback=("p/other",))
+    await run_tick(night.bench.kernel, plan)
+    text = render(await night.morning())
+    assert "1 tick went as planned, none failed." in text
+    assert "Another model was asked than was meant, once: `supervisor events" in text
 
 
 async def test_what_was_before_the_span_is_not_in_it(night: Night) -> None:

@@ -80,6 +80,23 @@ async def test_a_provider_that_wants_to_be_left_alone_for_long_is_not_waited_for
     assert "it asks to wait 3600 s or more" in str(fell["why"])
 
 
+async def test_a_provider_that_asked_for_it_is_left_alone_until_then(fleet: Fleet) -> None:
+    fleet.script(Step(does="rate_limited", retry_after_s=3_600), FINE)
+    for _ in range(3):
+        assert (await fleet.tick(ask)).outcome is Outcome.OK
+    assert fleet.scripted["paid"].calls == 1
+    assert len(await fleet.falls()) == 3
+    assert (await fleet.tick(ask, "paid/other")).outcome is Outcome.OK
+    assert (await fleet.ends())[-1] == ("paid/other", "settled"), "limits may be of a model alone"
+    end = await fleet.tick(ask, "paid/m")
+    assert end.outcome is Outcome.FAILED
+    assert "m is left alone for another 3600 s, as it asked: HTTP 429" in end.why
+    pass_by(fleet.bench, 3_601)
+    await fleet.tick(ask)
+    assert (await fleet.ends())[-1] == ("paid/m", "settled")
+    await fleet.assert_sound()
+
+
 async def test_without_a_fallback_a_long_wait_fails_the_call_at_once(fleet: Fleet) -> None:
     fleet.attempts_max = 3
     fleet.script(Step(does="rate_limited", retry_after_s=3_600))
