@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from tests.torture.looking import looking_at
 
 LEASE_S = 2.0
 BLOCK_S = 2 * LEASE_S
+GRACE_S = 8.0
 _JOBS = 3
 _ROUNDS = 3
 
@@ -26,7 +28,7 @@ def config(folder: Path, database: str, run: str, *, name: str) -> Tables:
     options = {"witness": str(folder / "witness"), "go": str(folder / "go"), "block_s": BLOCK_S}
     worker = {"run": f"tests.e2e.queue_workers:{run}", "queue": "q", "options": options}
     return {
-        "supervisor": {"database": database},
+        "supervisor": {"database": database, "grace_s": GRACE_S},
         "jobs": {"lease_s": LEASE_S, "attempts_max": 10},
         "worker": {f"{name}-{number}": worker for number in range(_JOBS)},
     }
@@ -176,4 +178,27 @@ def test_a_blocked_loop_that_nobody_relieves_does_its_job_once(installation: Ins
     assert witness.seen()[-1].at - witness.seen()[0].at >= BLOCK_S
     check_refused(installation.store, completed=1, refused=0)
     assert ends(installation.store) == {"job": 1}
+    installation.check_audit()
+
+
+def test_a_job_is_cancelled_also_while_the_daemon_drains(installation: Installation) -> None:
+    folder = installation.folder
+    installation.configure(config(folder, "sqlite", "waits", name="w"))
+    daemon = installation.start_ready()
+    enqueue(installation, "job", "other")
+    witness = Witness(folder / "witness")
+    wait_until(lambda: len(runs_of(witness, daemon)) == 2, what="both run")
+    daemon.signal(signal.SIGTERM)
+    wait_until(lambda: installation.log_lines("stopping"), what="it drains")
+    ((job_id,),) = installation.rows("SELECT id FROM jobs WHERE payload = ?", '"job"')
+    cancelled = installation.supervisor("jobs", "cancel", str(job_id), "--why", "a test")
+    assert cancelled.returncode == 0, cancelled.stderr
+    wait_until(
+        lambda: installation.number("SELECT count(*) FROM jobs WHERE state = 'cancelled'"),
+        what="it is cancelled",
+    )
+    assert daemon.is_running, "the other job has its grace"
+    assert daemon.wait() == 0
+    rows = installation.rows("SELECT payload, state, attempts FROM jobs ORDER BY payload")
+    assert rows == [('"job"', "cancelled", 1), ('"other"', "queued", 0)]
     installation.check_audit()
