@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import socket
@@ -20,7 +21,7 @@ from supervisor.assembly import build_plan
 from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.daemon import EXIT_STOPPED, Daemon
-from supervisor.errors import NotFound, StoreUnavailable, storable
+from supervisor.errors import NotFound, StoreUnavailable
 from supervisor.garbage import spare_what_stays
 from supervisor.governance.kill_switch import engaged
 from supervisor.http.server import address_of, bind
@@ -28,17 +29,12 @@ from supervisor.ids import RandomIds
 from supervisor.lifecycle import Life
 from supervisor.lock import Holder, Lock, acquire
 from supervisor.logs import open_log
-from supervisor.maintenance.stop_file import read_stop
+from supervisor.maintenance.stop_file import STOP_NAME, read_stop
 from supervisor.money import limit_micro_usd, usd_text
-from supervisor.outcome import Outcome
-from supervisor.redaction import REDACTION
 from supervisor.storage.database import Database
 from supervisor.storage.open import open_database
 from supervisor.worker.plan import WorkerPlan
-
-EXIT_FAILED = 1
-
-_BAD = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.UNKNOWN})
+from supervisor.worker.tick import TickEnd
 
 
 class OpenStore(Protocol):
@@ -72,10 +68,8 @@ def run_daemon(
         lock.release()
 
 
-def run_once(loaded: Loaded, worker: str) -> int:
-    """Run one tick of `worker` through every gate, for cron and launchd, and return 0 or 1.
-
-    0: it ended ok or had nothing to do, or a gate said no, which is recorded; 1: it failed.
+def run_once(loaded: Loaded, worker: str) -> TickEnd | None:
+    """Run one tick of `worker` through every gate and return its end; None: STOP forbids it.
 
     Raises:
         NotFound: the config has no such worker.
@@ -90,7 +84,7 @@ def run_once(loaded: Loaded, worker: str) -> int:
         )
     prepare_state_dir(loaded.state_dir)
     if is_stopped(loaded):
-        return EXIT_STOPPED
+        return None
     lock = acquire(loaded.state_dir)
     try:
         return anyio.run(partial(_run_once, loaded, worker, lock))
@@ -98,14 +92,11 @@ def run_once(loaded: Loaded, worker: str) -> int:
         lock.release()
 
 
-async def _run_once(loaded: Loaded, worker: str, lock: Lock) -> int:
+async def _run_once(loaded: Loaded, worker: str, lock: Lock) -> TickEnd:
     life = describe_life(lock, listen="")
     async with _opened(loaded, open_database) as (database, log):
         daemon = Daemon(loaded, database=database, log=log, life=life)
-        end = await daemon.run_once(worker)
-    why = f": {REDACTION.text(storable(end.why))}" if end.why else ""
-    _say(f"{worker}: {end.outcome}{why}")
-    return EXIT_FAILED if end.outcome in _BAD else EXIT_STOPPED
+        return await daemon.run_once(worker)
 
 
 @asynccontextmanager
@@ -176,7 +167,9 @@ def is_stopped(loaded: Loaded) -> bool:
     stop = read_stop(loaded.state_dir)
     if stop is None:
         return False
-    _say(f"not started: stopped by {stop}\n`supervisor stop --clear` lets it start again")
+    path = loaded.state_dir / STOP_NAME
+    _say(f"not started: {path} is there: {stop or 'no word about why'}")
+    _say("`supervisor stop --clear` lets it start again")
     return True
 
 
@@ -212,6 +205,8 @@ def banner(loaded: Loaded, address: str) -> str:
 
 
 def _say(text: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+    # What can't be shown keeps no daemon from its work: a full disk may have its output as well.
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from supervisor.redaction import REDACTION
 
 LOG_NAME = "supervisor.jsonl"
 _MB = 1_000_000
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FIRST = ("ts", "level", "event")
 
 
@@ -49,12 +51,12 @@ class _Sinks:
         try:
             self._console.write(shown + "\n")
             self._console.flush()
-        except BlockingIOError:
-            # It is full now, and may be read again: only this line is lost to it.
-            return
-        except (OSError, ValueError):
-            # The terminal or the pipe is gone: the file has the line.
-            self._console = None
+        except (OSError, ValueError) as error:
+            # Full now, it may have room again: only this line is lost to it. Else the terminal or
+            # the pipe is gone: the file has the line.
+            has_no_room = getattr(error, "errno", None) in _NO_ROOM
+            if not has_no_room and not isinstance(error, BlockingIOError):
+                self._console = None
 
     debug = info = warning = error = critical = msg = write
 

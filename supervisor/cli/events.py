@@ -18,6 +18,7 @@ from supervisor.cli.event_pages import (
     read_page,
 )
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.named import check_filter
 from supervisor.cli.output import print_warning
 from supervisor.cli.parser import Parser, did_you_mean, whole_number
 from supervisor.cli.store import opened
@@ -72,6 +73,7 @@ def run(invocation: Invocation) -> int:
 
     Raises:
         UsageError: there is no such kind, or --since is no moment.
+        NotFound: there is no such worker or session, and no event of it.
     """
     options = invocation.options(EventsOptions)
     loaded = invocation.load()
@@ -114,6 +116,8 @@ async def _print(
         position = await _start(database, options, wanted)
         while True:
             page: Page = await database.read(read_page, wanted, position)
+            if position <= BEFORE_ALL and not page.rows and not page.damaged:
+                await _check(database, loaded, options)
             print_page(page, is_json=is_json)
             sys.stdout.flush()
             position, damaged = page.last_position, damaged + len(page.damaged)
@@ -124,6 +128,11 @@ async def _print(
     if damaged:
         print_warning(f"{damaged} events can't be read; `supervisor audit` tells more")
     return EXIT_DAMAGED if damaged else 0
+
+
+async def _check(database: Database, loaded: Loaded, options: EventsOptions) -> None:
+    asked = {"worker": options.worker, "session_id": options.session}
+    await database.read(check_filter, loaded, **asked)
 
 
 async def _start(database: Database, options: EventsOptions, wanted: EventFilter) -> int:

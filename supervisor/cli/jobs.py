@@ -188,7 +188,8 @@ def _show(invocation: Invocation, job_id: str) -> int:
         print_wrapped(f"{name.replace('_', ' '):<18}{shown or '-'}")
     for one in facts.progress:
         _, loop, count, to_go, item = progress_row(one)
-        print_wrapped(f"progress {loop}: {count}, to go: {to_go}, item: {item}")
+        left = f", to go: {to_go}" if one.is_running else ""
+        print_wrapped(f"progress {loop}: {count}{left}, item: {item}")
     for failure in facts.history:
         print_wrapped(f"attempt {failure.attempt} at {failure.at}: {failure.error}")
     return 0

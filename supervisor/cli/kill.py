@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.named import check_worker
 from supervisor.cli.output import print_json, print_warning
-from supervisor.cli.parser import Parser, did_you_mean
+from supervisor.cli.parser import Parser
 from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, store_exists, write_store
 from supervisor.clock import from_us, iso
@@ -100,17 +101,10 @@ def _check(loaded: Loaded, options: KillOptions) -> None:
         raise NotFound(subject=f"session {options.session}", what="does not exist", fix=fix)
     if options.session is not None:
         _warn_of_session(loaded, options.session)
-    if options.worker is None or options.force or options.worker in loaded.config.worker:
-        return
-    known = set(loaded.config.worker) | (read_store(loaded, known_workers) if has_store else set())
-    if options.worker not in known:
-        listed = ", ".join(sorted(known)) or "none"
-        raise NotFound(
-            subject=f"worker {options.worker}",
-            what="is neither in the config nor in the store; nothing was done",
-            fix=(did_you_mean(options.worker, known) or f"there is: {listed}")
-            + " (--force does it all the same)",
-        )
+    if options.worker is not None and not options.force:
+        stored = read_store(loaded, known_workers) if has_store else set()
+        otherwise = " (--force does it all the same)"
+        check_worker(loaded, options.worker, stored, otherwise=otherwise)
 
 
 def _warn_of_session(loaded: Loaded, session_id: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
 
 from supervisor import __version__
 from supervisor.cli.commands import COMMANDS
 from supervisor.cli.invocation import Invocation
-from supervisor.cli.output import print_error
+from supervisor.cli.output import mute, print_error, print_warning
 from supervisor.cli.parser import Parser, did_you_mean
 from supervisor.errors import (
     AlreadyRunning,
@@ -33,6 +35,9 @@ EXIT_CONFIG = 78
 _EXIT_INTERRUPTED = 130
 _EXIT_BROKEN_PIPE = 141
 
+#: What a file says that takes no more; such a write names no file, other than an `open`.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 #: Where a store that fails means "start me again"; elsewhere it is a plain failure.
 _DAEMON_COMMANDS = frozenset({"run", "once"})
 
@@ -43,25 +48,54 @@ _EPILOG = """exit codes:
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command and return the exit code; `argv` is without the program's name."""
-    words = sys.argv[1:] if argv is None else argv
+    # Started with a closed one (`>&-`) there is nobody to tell: that is no reason to fail.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    try:
+        return _answer(sys.argv[1:] if argv is None else argv)
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            mute(sys.stderr)
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _answer(words: Sequence[str]) -> int:
     command = "".join(words[_place_of_command(words) :][:1])
     try:
-        code = _main(words)
+        code = _main_or_help(words)
         sys.stdout.flush()
         return code
     except SupervisorError as error:
         print_error(error, is_json="--json" in words)
         return exit_code(error, command)
+    except BrokenPipeError:
+        # Whoever read us has enough; nothing may be written to it any more, not even at exit.
+        mute(sys.stdout)
+        return _EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        mute(sys.stdout)
+        print_warning(
+            f"supervisor {command}: its output can't be written: {error.strerror}; what it did, it"
+            " has done: make room where its words go, or send them elsewhere"
+        )
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+
+
+def _main_or_help(words: Sequence[str]) -> int:
+    try:
+        return _main(words)
     except SystemExit as ended:
         # argparse has answered --help or --version.
         return ended.code if isinstance(ended.code, int) else 0
-    except BrokenPipeError:
-        # Whoever read us has enough; nothing may be written to it any more, not even at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
 
 
 def _main(words: Sequence[str]) -> int:

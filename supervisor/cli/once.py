@@ -5,8 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.output import print_aside, print_json
 from supervisor.cli.parser import Parser, did_you_mean
 from supervisor.errors import NotFound
+from supervisor.outcome import Outcome
+
+EXIT_FAILED = 1
+
+_BAD = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.UNKNOWN})
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """How the tick ended, for programs; no outcome where none was allowed to start."""
+
+    worker: str
+    outcome: Outcome | None
+    why: str
 
 
 class OnceOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +35,7 @@ def add_options(parser: Parser) -> None:
 
 
 def run(invocation: Invocation) -> int:
-    """Run one tick.
+    """Run one tick; 0: it ended ok, had nothing to do, or a gate said no; 1: it failed.
 
     Raises:
         NotFound: the config has no such worker.
@@ -37,4 +51,14 @@ def run(invocation: Invocation) -> int:
         )
     from supervisor.launch import run_once
 
-    return run_once(loaded, worker)
+    end = run_once(loaded, worker)
+    if end is None:
+        told = Told(worker=worker, outcome=None, why="the STOP file is there")
+    else:
+        told = Told(worker=worker, outcome=end.outcome, why=end.why)
+    if invocation.is_json:
+        print_json(told)
+    elif told.outcome is not None:
+        why = f": {told.why}" if told.why else ""
+        print_aside(f"{worker}: {told.outcome}{why}")
+    return EXIT_FAILED if told.outcome in _BAD else 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import TextIO
 
 import msgspec
 
@@ -26,14 +29,31 @@ def print_error(error: SupervisorError, *, is_json: bool) -> None:
     if is_json:
         message = f"{error.subject}: {error.what}"
         told = {"error": {"code": error.code, "message": message, "fix": error.fix}}
-        print(REDACTION.text(msgspec.json.encode(told).decode()), file=sys.stderr)
+        _write_aside(REDACTION.text(msgspec.json.encode(told).decode()))
     else:
-        print(plain(f"error[{error.code}]: {error}"), file=sys.stderr)
+        print_aside(f"error[{error.code}]: {error}")
 
 
 def print_warning(text: str) -> None:
     """Print on stderr what a person should know though the command goes on."""
-    print(plain(f"warning: {text}"), file=sys.stderr)
+    print_aside(f"warning: {text}")
+
+
+def print_aside(text: str) -> None:
+    """Print on stderr what a person is told beside the answer."""
+    _write_aside(plain(text))
+
+
+def _write_aside(line: str) -> None:
+    # Where nobody can be told, the command goes on, and its exit code still says what it says.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+
+
+def mute(stream: TextIO) -> None:
+    """Send nowhere what `stream` has yet to say: the interpreter tries once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -87,6 +87,18 @@ def seconds(text: str) -> float:
     return span_s
 
 
+def days(text: str) -> float:
+    """Return a number of days of at least 0, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        return seconds(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days") from error
+
+
 def span_s(text: str) -> float:
     """Return a span such as `90s`, `30m`, `2h` or `1d` in seconds, for argparse.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from supervisor.cli.invocation import Invocation
+from supervisor.cli.named import check_filter
 from supervisor.cli.output import print_json, print_table
 from supervisor.cli.parser import Parser
 from supervisor.cli.signing import origin_of
@@ -49,7 +50,7 @@ def run(invocation: Invocation) -> int:
 
     Raises:
         UsageError: the words do not fit together.
-        NotFound: the worker has no such checkpoint.
+        NotFound: there is no such worker, or it has no such checkpoint.
         IllegalMove: a tick of the worker is running.
     """
     options = invocation.options(RollbackOptions)
@@ -62,7 +63,10 @@ def run(invocation: Invocation) -> int:
 
 
 def _list(invocation: Invocation, options: RollbackOptions) -> int:
-    found = read_store(invocation.load(), checkpoints_of, options.worker, _ROWS)
+    loaded = invocation.load()
+    found = read_store(loaded, checkpoints_of, options.worker, _ROWS)
+    if not found:
+        read_store(loaded, check_filter, loaded, worker=options.worker)
     if invocation.is_json:
         keys = ("id", "label", "tick", "session_id", "event_seq")
         shown = [

@@ -11,7 +11,7 @@ import msgspec
 
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.output import print_json, print_table, print_wrapped
-from supervisor.cli.parser import Parser, did_you_mean, seconds, whole_number
+from supervisor.cli.parser import Parser, days, did_you_mean, whole_number
 from supervisor.cli.totals import print_totals
 from supervisor.config import NothingMissing, config_path, load
 from supervisor.errors import UsageError
@@ -44,7 +44,7 @@ def add_options(parser: Parser) -> None:
         "file", nargs="?", metavar="CONFIG", help="the config; else as for every other command"
     )
     parser.add_argument(
-        "--days", type=seconds, default=_DAYS, metavar="D", help=f"virtual days; {_DAYS:g}"
+        "--days", type=days, default=_DAYS, metavar="D", help=f"virtual days; {_DAYS:g}"
     )
     parser.add_argument(
         "--seed", type=whole_number, default=_SEED, metavar="N", help=f"the first seed; {_SEED}"

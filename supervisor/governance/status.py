@@ -187,11 +187,12 @@ def read_status(
 ) -> Status:
     """Read everything in one transaction; `worker_names` are those of the config."""
     is_running = around.holder is not None
+    daemon = _daemon_row(tx, around.holder)
     workers = tx.rows("workers.all", _WorkerRow)
     sessions = tx.rows("sessions.open_ones", SessionWithTotals)
     return Status(
         at=iso(now),
-        daemon=_daemon(_daemon_row(tx, around.holder), now, around),
+        daemon=_daemon(daemon, now, around),
         stop_requested=around.stop_requested,
         workers=_workers(workers, worker_names, is_running=is_running),
         sessions=tuple(summary_of_session(session) for session in sessions),
@@ -204,7 +205,7 @@ def read_status(
         ),
         breakers=tuple(breaker_status(breaker) for breaker in all_breakers(tx)),
         approvals=_approvals(read_backlog(tx), now),
-        progress=read_progress(tx, now),
+        progress=read_progress(tx, now, dead=daemon.boot_id if daemon and not is_running else ""),
         clock=_clock(tx, sessions, now),
         troubles=around.troubles,
     )

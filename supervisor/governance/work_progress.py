@@ -46,9 +46,15 @@ class ProgressStatus(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.done:,} of {self.total:,} ({self.done * 100 // self.total} %)"
 
 
-def read_progress(tx: Transaction, now: datetime) -> tuple[ProgressStatus, ...]:
-    """Return what is at work now, then what waits for its worker's next tick."""
-    running = [_status(one, now, is_running=True) for one in running_progress(tx, _ROWS_MAX)]
+def read_progress(tx: Transaction, now: datetime, *, dead: str = "") -> tuple[ProgressStatus, ...]:
+    """Return what is at work now, then what waits for its worker's next tick.
+
+    `dead` is a life that is known to be over, though nobody has closed yet what it was at.
+    """
+    running = [
+        _status(one, now, is_running=not dead or one.boot_id != dead)
+        for one in running_progress(tx, _ROWS_MAX)
+    ]
     left = [_status(one, now, is_running=False) for one in left_progress(tx, _ROWS_MAX)]
     return (*running, *left)
 

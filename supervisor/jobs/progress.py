@@ -50,7 +50,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """A row: `done` items are committed, the last one `last_item`; `item` is the one in work.
 
     One without a `name` is what a worker has said, and not committed. `kept` is JSON; moments are
-    microseconds since 1970 UTC. `began_*` are of the attempt that runs.
+    microseconds since 1970 UTC. `began_*` are of the attempt that runs, `boot_id` of its life
+    where it runs.
     """
 
     owner: str
@@ -66,6 +67,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     began_at: int
     began_done: int
     at: int
+    boot_id: str = ""
 
     def eta_s(self, now_us: int) -> float | None:
         """Return the seconds that are left at this attempt's pace, None where nobody can say."""

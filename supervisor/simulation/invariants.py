@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from supervisor.assembly import build_intensity
+from supervisor.assembly import build_breaker_rules, build_intensity
 from supervisor.clock import Clock
 from supervisor.config import Loaded
 from supervisor.events.log import Recorded
 from supervisor.governance.audit import audit
 from supervisor.governance.figures import Figures
 from supervisor.governance.rotation import SYSTEM
+from supervisor.money import limit_micro_usd
+from supervisor.simulation.burn_rules import BurnRules
 from supervisor.simulation.checks import Checks
 from supervisor.simulation.money_rules import MoneyRules
 from supervisor.simulation.session_rules import SessionRules, WindowPlan
@@ -42,6 +44,12 @@ class Invariants:
             build_intensity(config),
             config.supervisor.kill_latency_s,
         )
+        self.burns = BurnRules(
+            clock,
+            self.checks,
+            build_breaker_rules(config),
+            limit_micro_usd(config.spend.daily_cap_usd),
+        )
         self._clock = clock
 
     def follow(self, published: Sequence[object], disk: Disk) -> None:
@@ -56,6 +64,7 @@ class Invariants:
                 self.sessions.follow(fact)
                 self.work.follow(fact)
                 self.money.follow(fact)
+                self.burns.follow(fact)
             elif isinstance(fact, Refused):
                 self.work.follow_refusal(fact)
                 self.money.follow_refusal(fact)
@@ -63,6 +72,7 @@ class Invariants:
 
     def disturb(self) -> None:
         """Note that waits and ends are not what they would be without a fault."""
+        self.burns.troubled_s = self._clock.monotonic()
         self.work.disturb()
         self.work.locked_s = self._clock.monotonic()
         self.excuse_ends()

@@ -14,9 +14,12 @@ from anyio.abc import TaskGroup
 from supervisor.assembly import build_intensity, build_plan, build_policy
 from supervisor.config import Loaded, models_of
 from supervisor.errors import StoreUnavailable
-from supervisor.events.log import Origin
+from supervisor.events import kinds
+from supervisor.events.log import Origin, Recorded
+from supervisor.governance.burning import PARTS
 from supervisor.governance.in_flight import Flight, InFlight
 from supervisor.lifecycle import Life, begin_life, end_life, record_reload
+from supervisor.maintenance.burn_watch import BurnWatch
 from supervisor.maintenance.kill_watch import KillWatch
 from supervisor.maintenance.peers import Peers
 from supervisor.maintenance.recovery import Findings, recover
@@ -106,6 +109,12 @@ class DaemonLife:
             kill_latency_s=section.kill_latency_s,
             timezone=loaded.timezone,
         )
+        policy = self.kernel.policy
+        self._burns = BurnWatch(
+            store, clock, self.kernel.log, lambda: (policy.budgets, policy.breakers)
+        )
+        self._has_spent = anyio.Event()
+        store.listen(self._notice_spending)
         self._kill_watch = KillWatch(
             database=store,
             in_flight=self.kernel.in_flight,
@@ -147,6 +156,7 @@ class DaemonLife:
             supervision.start(
                 Child(name="recovery", run=self._recover_on_schedule, intensity=intensity)
             )
+            supervision.start(Child(name="burns", run=self._watch_spending, intensity=intensity))
             self._tasks = tasks
             await self._stop_asked.wait()
             self.kernel.is_stopping = True
@@ -166,6 +176,20 @@ class DaemonLife:
                 await self._recover()
             except StoreUnavailable:
                 continue
+
+    async def _watch_spending(self) -> None:
+        """Look as often as the daemon does, but not where nobody has spent since the last look."""
+        while True:
+            # Before the look: what is spent while it reads is for the next one.
+            self._has_spent = anyio.Event()
+            await self._burns.once()
+            await anyio.sleep(self.kernel.policy.breakers.rate_window_s / PARTS)
+            await self._has_spent.wait()
+
+    def _notice_spending(self, facts: Sequence[object]) -> None:
+        ends = (kinds.HoldSettled, kinds.HoldForfeited)
+        if any(isinstance(one, Recorded) and isinstance(one.event, ends) for one in facts):
+            self._has_spent.set()
 
     async def _recover(self) -> None:
         self.recovered += await recover(

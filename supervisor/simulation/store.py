@@ -35,6 +35,7 @@ from supervisor.worker.records import Skipped
 R = TypeVar("R")
 
 _PATH = Path("simulated.db")
+_SUBJECT = f"store {_PATH}"
 _CACHE_KIB = 65_536
 #: A commit takes up to a little more than the fdatasync of a slow disk.
 _COMMIT_S = (0.0002, 0.006)
@@ -170,7 +171,7 @@ class LifeStore:
         self._disk = disk
         self._fate = fate
         self._chance = chance
-        self._group = GroupCommit(self._commit, in_flight_max=1)
+        self._group = GroupCommit(self._commit, subject=_SUBJECT, in_flight_max=1)
         self._is_over = False
 
     def cut_off(self) -> None:
@@ -241,7 +242,7 @@ def _wake(waited: asyncio.Future[None]) -> None:
 
 
 def _unavailable(why: str) -> StoreUnavailable:
-    return StoreUnavailable(subject="store simulated.db", what=why, fix="wait")
+    return StoreUnavailable(subject=_SUBJECT, what=why, fix="wait")
 
 
 def _observed(function: TransactionFunction[P, T]) -> TransactionFunction[P, T]:

@@ -136,6 +136,7 @@ class Strikes:
     def _step(self, seconds: float) -> None:
         self._world.clock.step_wall(seconds)
         self._world.rules.work.disturb()
+        self._world.rules.burns.troubled_s = self._world.clock.monotonic()
 
     def _nudge(self, fault: Fault) -> bool:
         self._step((2 * fault.luck - 1) * _NUDGE_S)

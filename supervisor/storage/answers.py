@@ -49,9 +49,9 @@ class Answers:
             try:
                 result = function()
             except BaseException as error:  # noqa: BLE001 - a thread's border: the caller gets it
-                self._given.append(functools.partial(_fail, future, error))
+                self._given.append(functools.partial(fail, future, error))
             else:
-                self._given.append(functools.partial(_succeed, future, result))
+                self._given.append(functools.partial(succeed, future, result))
 
         return future, run
 
@@ -94,11 +94,19 @@ class Answers:
             self._loop.call_later(_LOOK_S, self._look)
 
 
-def _succeed(future: asyncio.Future[R], result: R) -> None:
+def succeed(future: asyncio.Future[R], result: R) -> None:
+    """Give the result, unless nobody waits any more."""
     if not future.done():
         future.set_result(result)
 
 
-def _fail(future: asyncio.Future[R], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def fail(future: asyncio.Future[R], error: BaseException) -> None:
+    """Give the error, unless nobody waits any more."""
+    if future.done():
+        return
+    if isinstance(error, StopIteration):
+        # No future takes one: it would be the end of whichever coroutine awaits it.
+        told = RuntimeError(f"a function of a transaction raised {error!r}")
+        told.__cause__ = error
+        error = told
+    future.set_exception(error)

@@ -15,6 +15,8 @@ from typing import (
 
 import msgspec
 
+from supervisor.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from supervisor.storage.memory import K, Keep, Later, V
 
@@ -156,5 +158,14 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was queued, then close."""
+        """Finish what was queued, then close; who asks later is refused by `closed`."""
         ...
+
+
+def closed(subject: str) -> StoreUnavailable:
+    """Return the error for a store that this process has closed already."""
+    return StoreUnavailable(
+        subject=subject,
+        what="is closed; nothing was written",
+        fix="open it again, or ask earlier",
+    )

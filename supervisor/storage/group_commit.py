@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeAlias
 import msgspec
 
 from supervisor.errors import StoreUnavailable
+from supervisor.storage.answers import fail, succeed
 from supervisor.storage.database import (
     Joined,
     P,
@@ -20,6 +21,7 @@ from supervisor.storage.database import (
     Transaction,
     TransactionFunction,
     Value,
+    closed,
 )
 
 BATCH_MAX = 256
@@ -66,12 +68,10 @@ class Write(Generic[T]):
 
     def answer(self, result: T | Failed) -> None:
         """Give the result to the caller, unless nobody waits any more."""
-        if self.future.done():
-            return
         if isinstance(result, Failed):
-            self.future.set_exception(result.error)
+            fail(self.future, result.error)
         else:
-            self.future.set_result(result)
+            succeed(self.future, result)
 
 
 class Failed:
@@ -103,7 +103,8 @@ class GroupCommit:
     """The queue of writes, in the order of calls, and whom to tell of what was committed.
 
     `commit` begins the commit of a batch on the driver's thread, behind those that it began
-    before. There is no delay to gather a batch. Used only in the event loop.
+    before. There is no delay to gather a batch. Used only in the event loop. `subject` is the
+    store's name in its errors.
 
     Where many write at once, they do so in two batches that take turns: while one waits for the
     disk, those of the other have their answers and go on. That costs a sync more, so it is done
@@ -111,9 +112,14 @@ class GroupCommit:
     """
 
     def __init__(
-        self, commit: Callable[[Batch], asyncio.Future[Committed]], *, in_flight_max: int = 2
+        self,
+        commit: Callable[[Batch], asyncio.Future[Committed]],
+        *,
+        subject: str,
+        in_flight_max: int = 2,
     ) -> None:
         self._commit = commit
+        self._subject = subject
         self._in_flight_max = in_flight_max
         self._pending: list[Write[object]] = []
         #: How large the batches are that are being committed, the oldest first.
@@ -124,6 +130,8 @@ class GroupCommit:
         self._idle.set()
         self._listeners: list[Callable[[Sequence[object]], None]] = []
         self.failures = 0
+        #: Whether nothing is taken any more.
+        self.is_closed = False
 
     def write(
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -131,6 +139,9 @@ class GroupCommit:
         """Queue the function; the future has its result once it is durable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        if self.is_closed:
+            future.set_exception(closed(self._subject))
+            return future
         # type: one list, many T
         self._pending.append(Write(function, args, kwargs, future))  # type: ignore[arg-type] # so
         if not self._is_about_to and len(self._in_flight) < self._in_flight_max:
@@ -189,7 +200,8 @@ class GroupCommit:
         self._listeners.append(listener)
 
     async def finish(self) -> None:
-        """Wait until nothing is queued any more."""
+        """Take nothing any more, and wait until all that was queued is answered."""
+        self.is_closed = True
         await self._idle.wait()
 
 
@@ -218,7 +230,10 @@ def _perform_all(batch: Batch, tx: Transaction) -> list[object]:
     results: list[object] = []
     for function, writes in itertools.groupby(batch, _FUNCTION):
         if isinstance(function, Joined):
-            results += function.every(tx, [write.arguments[0] for write in writes])
+            calls = [write.arguments[0] for write in writes]
+            answers = function.every(tx, calls)
+            assert len(answers) == len(calls), f"{len(answers)} answers to {len(calls)} calls"
+            results += answers
         else:
             results += [write.perform(tx) for write in writes]
     return results

@@ -36,7 +36,7 @@ class PostgresDatabase:
         self._committer = committer
         self._reader = reader
         self._listening = listening
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(self._commit, subject=reader.target.subject)
 
     def write(
         self, function: TransactionFunction[P, T], /, *args: P.args, **kwargs: P.kwargs

@@ -108,10 +108,3 @@ def opened_for_reading(subject: str) -> StoreUnavailable:
         what=f"was opened for reading only; {_KEPT_BACK}",
         fix="ask the daemon, or a command that writes",
     )
-
-
-def closed(subject: str) -> StoreUnavailable:
-    """Return the error for a store that this process has closed already."""
-    return StoreUnavailable(
-        subject=subject, what=f"is closed; {_KEPT_BACK}", fix="open it again, or ask earlier"
-    )

@@ -15,8 +15,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from supervisor.storage.answers import Answers
-from supervisor.storage.database import Value
-from supervisor.storage.postgres_errors import closed, is_fatal
+from supervisor.storage.database import Value, closed
+from supervisor.storage.postgres_errors import is_fatal
 from supervisor.storage.postgres_target import SessionKind, Target
 
 R = TypeVar("R")

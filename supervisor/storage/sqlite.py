@@ -12,7 +12,7 @@ from pathlib import Path
 from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.answers import Answers
-from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value
+from supervisor.storage.database import P, RowT, T, Transaction, TransactionFunction, Value, closed
 from supervisor.storage.group_commit import (
     Batch,
     Committed,
@@ -115,7 +115,7 @@ class SqliteDatabase:
         self._wal = path.with_name(path.name + "-wal")
         self._is_read_only = is_read_only
         self._statements = statements.load(DIALECT)
-        self._group = GroupCommit(self._commit)
+        self._group = GroupCommit(self._commit, subject=writer.subject)
         self._committer = Committer(self._statements, path, writer.answers)
         self._seen_version = -1
         self._quiet_wal: tuple[int, int] | None = None
@@ -143,6 +143,8 @@ class SqliteDatabase:
             return self._writer
         async with self._opening_reader:
             if self._reader is None:
+                if self._group.is_closed:
+                    raise closed(self._writer.subject)
                 self._reader = await connect(self._path, is_read_only=True)
         return self._reader
 
@@ -180,8 +182,10 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         await self._group.finish()
-        if self._reader is not None:
-            await self._reader.close()
+        async with self._opening_reader:
+            if self._reader is not None:
+                await self._reader.close()
+        # Last: it is the one that leaves no log behind.
         await self._writer.close()
 
 

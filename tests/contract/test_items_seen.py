@@ -122,6 +122,21 @@ async def test_what_waits_for_its_workers_next_tick_is_shown_as_waiting(bench: J
     assert await seen(bench) == ()
 
 
+async def test_what_a_dead_life_was_at_is_not_told_as_running(bench: JobBench) -> None:
+    told: list[tuple[bool, float | None]] = []
+
+    async def work(ctx: Context) -> None:
+        async for number in ctx.each([1, 2, 3]):
+            bench.clock.advance(1)
+            if number == 3:
+                for dead in ("", "boot-1", "boot-2"):
+                    (one,) = await bench.store.read(read_progress, bench.clock.now(), dead=dead)
+                    told.append((one.is_running, one.eta_s))
+
+    await run_tick(bench.kernel, await bench.plan(work))
+    assert told == [(True, 0.0), (False, None), (True, 0.0)]
+
+
 async def test_what_a_worker_says_of_its_tick_is_shown_and_nobody_goes_on_by_it(
     bench: JobBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

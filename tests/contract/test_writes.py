@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import anyio
 import pytest
 
 from supervisor.errors import StoreUnavailable
-from supervisor.storage.database import Database, Transaction
+from supervisor.storage.database import Database, Joined, Transaction
 from tests.contract.latches import LatchRow, put, put_then_raise, scopes
 
 
@@ -95,3 +96,37 @@ async def test_a_write_that_the_store_did_not_take_is_counted_also_beside_others
         await database.write(refused)
     assert isinstance(outcomes[1], StoreUnavailable)
     assert database.write_failures() == before + 2
+
+
+def _look_past_the_end(_: Transaction) -> None:
+    next(iter(()))
+
+
+async def test_an_error_that_no_future_takes_leaves_nobody_without_an_answer(
+    database: Database,
+) -> None:
+    writes = [database.write(put, "worker:a"), database.write(_look_past_the_end)]
+    writes += [database.write(put, "worker:b")]
+    with anyio.fail_after(5):
+        before, failed, after = await asyncio.gather(*writes, return_exceptions=True)
+        assert (before, after) == (None, None)
+        assert isinstance(failed, RuntimeError)
+        with pytest.raises(RuntimeError):
+            await database.read(_look_past_the_end)
+        await database.write(put, "worker:c")
+    assert await database.read(scopes) == ["worker:a", "worker:b", "worker:c"]
+
+
+async def test_a_joined_function_that_gives_too_few_answers_gives_nobody_that_of_another(
+    database: Database,
+) -> None:
+    def forget_one(tx: Transaction, calls: Sequence[str]) -> Sequence[str]:
+        for call in calls:
+            put(tx, call)
+        return calls[:1]
+
+    joined = Joined(forget_one)
+    names = [f"worker:{n}" for n in range(5)]
+    with anyio.fail_after(5):
+        assert await asyncio.gather(*(database.write(joined, name) for name in names)) == names
+    assert await database.read(scopes) == names

@@ -12,11 +12,13 @@ import pytest
 from supervisor import assembly
 from supervisor.clock import to_us
 from supervisor.errors import BudgetExceeded
-from supervisor.governance import breaker, gates, rotation
+from supervisor.events import kinds
+from supervisor.governance import breaker, breakers, burning, gates, rotation
 from supervisor.governance.breaker import BreakerRules
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import find_account
 from supervisor.maintenance import recovery
+from supervisor.maintenance.burn_watch import BurnWatch
 from supervisor.simulation import life
 from supervisor.simulation.faults import FaultKind
 from supervisor.simulation.scorecard import Scorecard
@@ -159,6 +161,39 @@ def test_a_breaker_that_never_lets_anybody_through_is_found(
 ) -> None:
     monkeypatch.setattr(breaker.Breaker, "is_due", lambda *_: False)
     assert rule_broken_by(first_broken, every_s=120.0) == "no phantom refusal"
+
+
+def test_a_watch_of_spending_that_opens_nothing_is_found(
+    first_broken: FirstBroken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(_: BurnWatch) -> None:
+        return
+
+    monkeypatch.setattr(BurnWatch, "once", look)
+    rule = rule_broken_by(first_broken, FaultKind.GREED, days=3.0, every_s=60.0)
+    assert rule == "who spends too fast is stopped"
+
+
+def test_a_breaker_that_is_never_opened_by_the_rate_is_found(
+    first_broken: FirstBroken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(burning, "trip", lambda *_, **__: False)
+    rule = rule_broken_by(first_broken, FaultKind.GREED, days=3.0, every_s=60.0)
+    assert rule == "who spends too fast is stopped"
+
+
+def test_a_breaker_whose_probe_never_closes_it_is_found(
+    first_broken: FirstBroken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(tx: Any, journal: Any, found: Any, *_: Any, **__: Any) -> None:
+        journal.add(kinds.BreakerClosed(name=found.name, why="a probe, it says"))
+
+    monkeypatch.setattr(breakers, "_close", forget)
+    assert rule_broken_by(first_broken, every_s=120.0) in {
+        "no phantom refusal",
+        "the audit is clean",
+        "a closed breaker is not probed",
+    }
 
 
 def test_a_state_that_is_not_kept_is_found(

@@ -87,8 +87,9 @@ def queue_config(
     return {
         "supervisor": {"database": database, "grace_s": 5.0},
         "spend": {"daily_cap_usd": CAP_MICRO_USD / 1e6, "min_output_tokens": 1},
-        # Jobs that fail open them; what is tried is that all jobs end all the same.
-        "breakers": BREAKERS,
+        # Most ticks have a job that fails, and rightly open their workers' breakers. That of all
+        # would let one tick through at a time, for minutes.
+        "breakers": {**BREAKERS, "system_failures_max": 0},
         "log": {"level": "warning"},
         "jobs": {
             "lease_s": LEASE_S,

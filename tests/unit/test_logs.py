@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -245,9 +246,13 @@ def test_lines_for_a_console_that_is_gone_are_not_kept_in_memory(open_in: Open) 
     assert kept_bytes(open_in(console=Gone(BrokenPipeError()))) < MB
 
 
-def test_a_console_that_can_not_take_a_line_now_gets_the_next_ones(open_in: Open) -> None:
-    # Another process has made the shared terminal or pipe non-blocking, and it is full.
-    console = Gone(BlockingIOError())
+@pytest.mark.parametrize("error", [BlockingIOError(), OSError(errno.ENOSPC, "No space left")])
+def test_a_console_that_can_not_take_a_line_now_gets_the_next_ones(
+    open_in: Open, error: OSError
+) -> None:
+    # Another process has made the shared terminal or pipe non-blocking, and it is full; or it is
+    # sent to a file on a full disk.
+    console = Gone(error)
     log = open_in(console=console)
     log.info("lost")
     console.error = None

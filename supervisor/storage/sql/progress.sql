@@ -82,7 +82,7 @@ ON CONFLICT (owner, name) DO UPDATE SET
 -- name: running
 SELECT progress.owner, progress.name, progress.job, progress.worker, progress.tick, progress.done,
     progress.total, progress.last_item, progress.item, progress.kept, progress.began_at,
-    progress.began_done, progress.at
+    progress.began_done, progress.at, ticks.boot_id
 FROM ticks JOIN progress ON progress.worker = ticks.worker AND progress.tick = ticks.number
 WHERE ticks.outcome IS NULL AND (
     progress.job = ''
@@ -97,7 +97,7 @@ SELECT progress.owner, progress.name, progress.job, progress.worker, progress.ti
     progress.total, progress.last_item, progress.item, progress.kept, progress.began_at,
     progress.began_done, progress.at
 FROM workers JOIN progress ON progress.owner = 'worker:' || workers.name
-WHERE progress.name <> '' AND NOT EXISTS (
+WHERE progress.name <> '' AND progress.done > 0 AND NOT EXISTS (
     SELECT 1 FROM ticks
     WHERE ticks.worker = progress.worker AND ticks.number >= progress.tick
         AND (ticks.outcome IS NULL OR ticks.outcome IN ('ok', 'noop'))

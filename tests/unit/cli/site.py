@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,7 @@ from supervisor.storage.open import open_database
 from tests.unit.governance.recorded_life import RecordedLife
 
 T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[3]
 
 CONFIG = """
 [supervisor]
@@ -78,6 +81,18 @@ class Site:
         code = main(["--config", str(self.config), *words])
         captured = self._capsys.readouterr()
         return Called(code=code, out=captured.out, err=captured.err)
+
+    def shell(self, words: str) -> subprocess.CompletedProcess[str]:
+        """Call it in a process of its own, through a shell, which may redirect."""
+        script = f"exec '{sys.executable}' -m supervisor --config '{self.config}' {words}"
+        return subprocess.run(
+            ["/bin/sh", "-c", script],
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
     def live(self, story: Callable[[RecordedLife], Awaitable[T]]) -> T:
         """Let a daemon's transactions happen, beginning now."""

@@ -54,7 +54,8 @@ def test_text_tells_every_event_within_100_columns(lived: Site) -> None:
         (["--kind", "hold_settled"], ["hold_settled", "hold_settled"]),
         (["--worker", "digest", "--kind", "hold_settled"], ["hold_settled"]),
         (["--correlation", "digest#1"], ["cycle_started"]),
-        (["--worker", "nobody"], []),
+        (["--worker", "digest", "--kind", "kill_engaged"], []),
+        (["--worker", "system", "--kind", "kill_engaged"], []),
         (["--since", "2099-01-01T00:00Z"], []),
         (["--kind", "hold_settled", "--since", "1h"], ["hold_settled", "hold_settled"]),
         (["--kind", "hold_settled", "--since", "2026-01-01"], ["hold_settled", "hold_settled"]),
@@ -164,3 +165,19 @@ def test_follow_goes_on_with_what_comes_and_ends_quietly(lived: Site) -> None:
     assert second["position"] == first["position"] + 1
     assert second["kind"] == "kill_switch_engaged"
     assert (process.returncode, err) == (130, "")
+
+
+@pytest.mark.parametrize("more", [[], ["--follow"], ["--limit", "3"], ["--kind", "hold_settled"]])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--worker", "digets"], "worker digets: is neither in the config nor in the store"),
+        (["--session", "digest@2020"], "session digest@2020: does not exist"),
+    ],
+)
+def test_a_name_that_nothing_has_is_no_empty_answer(
+    lived: Site, words: list[str], told: str, more: list[str]
+) -> None:
+    called = lived.call("events", *words, *more)
+    assert (called.code, called.out) == (64, "")
+    assert f"error[not_found]: {told}" in called.err

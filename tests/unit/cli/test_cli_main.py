@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[3]
         (["stop", "--wait-s", "-1"], "'-1' is not a number of seconds"),
         (["stop", "--wait-s", "nan"], "'nan' is not a number of seconds"),
         (["spend", "--by", "week"], "invalid choice: 'week'"),
+        (["simulate", "--days", "many"], "'many' is not a number of days"),
     ],
 )
 def test_words_that_are_not_known_exit_64_and_name_the_cure(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from supervisor.lock import Holder, acquire
@@ -57,3 +59,32 @@ def test_once_of_a_worker_that_is_not_configured_exits_64_with_the_nearest(site:
     called = site.call("once", "digets")
     assert called.code == 64
     assert "did you mean 'digest'?" in called.err
+
+
+def test_stop_file_that_says_nothing_is_told_as_one(site: Site) -> None:
+    site.state_dir.mkdir(mode=0o700)
+    site.stop_file.touch()
+    called = site.call("run")
+    assert called.code == 0
+    assert f"not started: {site.stop_file} is there: no word about why\n" in called.err
+
+
+def test_once_tells_programs_how_its_tick_ended(site: Site) -> None:
+    done = site.shell("--json once digest")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"worker": "digest", "outcome": "ok", "why": ""}
+
+
+def test_once_that_fails_tells_programs_why(site: Site) -> None:
+    agent = "async def run(ctx):\n    return ctx.failed('404')\n"
+    (site.folder / "site_agent.py").write_text(agent)
+    done = site.shell("once digest --json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"worker": "digest", "outcome": "failed", "why": "404"}
+
+
+def test_once_under_a_stop_file_tells_programs_that_no_tick_was_started(site: Site) -> None:
+    site.call("stop")
+    called = site.call("once", "digest", "--json")
+    assert called.code == 0
+    assert json.loads(called.out)["outcome"] is None

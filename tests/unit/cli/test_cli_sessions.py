@@ -120,3 +120,10 @@ def test_session_is_aborted_for_a_reason_once(lived: Site) -> None:
     assert (shown["status"], shown["why"]) == ("aborted", "wrong folder")
     assert shown["sealed"] is not None
     assert lived.call("audit").code == 0
+
+
+def test_checkpoints_of_a_worker_that_nobody_knows_are_no_empty_list(lived: Site) -> None:
+    called = lived.call("checkpoints", "digets")
+    assert (called.code, called.out) == (64, "")
+    assert "did you mean 'digest'?" in called.err
+    assert lived.call("checkpoints", "triage").code == 0

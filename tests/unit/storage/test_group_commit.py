@@ -10,51 +10,15 @@ import anyio
 import pytest
 
 from supervisor.storage.answers import Answers
-from supervisor.storage.database import Transaction
-from supervisor.storage.group_commit import Batch, Committed, GroupCommit
+from supervisor.storage.group_commit import GroupCommit
+from tests.unit.storage.held_disk import HeldDisk, note, settled
 
-QUICK_S, SLOW_S = 0.0001, 0.004
-
-
-async def settled() -> None:
-    """Let the event loop run until nothing is left to do at once."""
-    for _ in range(8):
-        await asyncio.sleep(0)
-
-
-class HeldDisk:
-    """Commits a batch when it is told to, and says how long it took."""
-
-    def __init__(self, *, waited_s: float = QUICK_S) -> None:
-        self.waited_s = waited_s
-        self.batches: list[list[object]] = []
-        self._answers: list[tuple[Batch, asyncio.Future[Committed]]] = []
-
-    def commit(self, batch: Batch) -> asyncio.Future[Committed]:
-        answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self.batches.append([write.arguments[0] for write in batch])
-        self._answers.append((batch, answer))
-        return answer
-
-    @property
-    def in_flight(self) -> list[int]:
-        return [len(batch) for batch, _ in self._answers]
-
-    async def turn(self) -> None:
-        """Commit the oldest batch, and let everybody go on who was answered."""
-        batch, answer = self._answers.pop(0)
-        results = [write.arguments[0] for write in batch]
-        answer.set_result(Committed(results, [], waited_s=self.waited_s))
-        await settled()
-
-
-def note(_: Transaction, number: int) -> int:
-    return number
+SLOW_S = 0.004
 
 
 async def test_few_writes_are_one_batch() -> None:
     disk = HeldDisk()
-    group = GroupCommit(disk.commit)
+    group = GroupCommit(disk.commit, subject="store")
     for number in range(7):
         group.write(note, number)
     await settled()
@@ -63,7 +27,7 @@ async def test_few_writes_are_one_batch() -> None:
 
 async def test_many_writers_take_turns_in_two_batches() -> None:
     disk = HeldDisk()
-    group = GroupCommit(disk.commit)
+    group = GroupCommit(disk.commit, subject="store")
 
     async def writer(number: int) -> None:
         for _ in range(5):
@@ -85,7 +49,7 @@ async def test_many_writers_take_turns_in_two_batches() -> None:
 
 async def test_where_a_sync_takes_longer_than_they_do_all_share_one() -> None:
     disk = HeldDisk(waited_s=SLOW_S)
-    group = GroupCommit(disk.commit)
+    group = GroupCommit(disk.commit, subject="store")
     group.write(note, 0)
     await settled()
     await disk.turn()
@@ -103,7 +67,7 @@ async def test_where_a_sync_takes_longer_than_they_do_all_share_one() -> None:
 
 async def test_a_single_write_waits_for_the_batch_that_is_on_its_way() -> None:
     disk = HeldDisk()
-    group = GroupCommit(disk.commit)
+    group = GroupCommit(disk.commit, subject="store")
     for number in range(7):
         group.write(note, number)
     await settled()
@@ -118,7 +82,7 @@ async def test_a_single_write_waits_for_the_batch_that_is_on_its_way() -> None:
 
 async def test_writes_reach_the_disk_in_the_order_of_their_calls() -> None:
     disk = HeldDisk()
-    group = GroupCommit(disk.commit)
+    group = GroupCommit(disk.commit, subject="store")
     for number in range(1_000):
         group.write(note, number)
         if number % 50 == 0:
