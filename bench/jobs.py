@@ -158,14 +158,15 @@ def _own_figures(measured: Measured) -> list[Figure]:
     promised = crew(_CREWS[0], "caller"), crew(_CREWS[0], "worker")
     for what, who in zip(("enqueue", "execute"), promised, strict=True):
         figures.append(_figure(f"{what}, {who}, ÷ raw loop", measured.ratios[what], "times", None))
-    for what, spans_ms, goal in (
+    waits = (
         ("enqueue → start, idle worker", measured.starts_ms, START_GOAL),
         ("raw loop, one cycle after as long a wait", measured.raw_ms, None),
-    ):
+    )
+    for text, spans_ms, start_goal in waits:
         for rank in (0.5, 0.99):
             rounds = [percentile(one, rank) for one in spans_ms]
-            promised = goal if rank == 0.99 else None
-            figures.append(_figure(f"{what}, p{rank * 100:.0f}", rounds, "ms", promised))
+            promised = start_goal if rank == 0.99 else None
+            figures.append(_figure(f"{text}, p{rank * 100:.0f}", rounds, "ms", promised))
     return figures
 
 
