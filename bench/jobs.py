@@ -165,8 +165,8 @@ def _own_figures(measured: Measured) -> list[Figure]:
     for text, spans_ms, start_goal in waits:
         for rank in (0.5, 0.99):
             rounds = [percentile(one, rank) for one in spans_ms]
-            promised = start_goal if rank == 0.99 else None
-            figures.append(_figure(f"{text}, p{rank * 100:.0f}", rounds, "ms", promised))
+            bound = start_goal if rank == 0.99 else None
+            figures.append(_figure(f"{text}, p{rank * 100:.0f}", rounds, "ms", bound))
     return figures
 
 
