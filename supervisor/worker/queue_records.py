@@ -97,7 +97,6 @@ def begin_queue_tick(
         tick=begun.tick,
         session_id=begun.session.id,
         lease_us=ration.lease_us,
-        jobs_max=ration.jobs_max,
     )
     with Journal(tx, begun.session.id, origin) as journal:
         return Claimed(started=begun, claim=claim(tx, journal, wanted, found))
