@@ -25,6 +25,7 @@ _LEVELS: dict[str, int] = {
     "checkpoint_created": logging.DEBUG,
     "hold_forfeited": logging.WARNING,
     "cycle_recovered": logging.WARNING,
+    "daemon_died": logging.WARNING,
     "call_refused": logging.WARNING,
     "model_access_denied": logging.WARNING,
     "worker_crashed": logging.WARNING,

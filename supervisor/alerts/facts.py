@@ -10,6 +10,7 @@ from functools import singledispatch
 
 import msgspec
 
+from supervisor.clock import from_us, iso
 from supervisor.events import (
     approval_kinds,
     effect_kinds,
@@ -102,6 +103,19 @@ def _(event: kinds.CycleRecovered) -> Fact:
         what=f"tick {event.tick} of worker {event.worker} was running in life {event.boot_id}",
         done="its ticks were closed and what they held counts as spent; work goes on",
         command="`supervisor events --kind cycle_recovered`",
+        said=Said.ONCE,
+    )
+
+
+@read_event.register
+def _(event: upkeep_kinds.DaemonDied) -> Fact:
+    return Fact(
+        key=f"recovered:{event.boot_id}",
+        severity=Severity.WARNING,
+        title="the daemon had died without a word",
+        what=f"life {event.boot_id} was last seen at {iso(from_us(event.seen_at))}",
+        done="what it left open is closed and what it held counts as spent; work goes on",
+        command="`supervisor report`; the end of the log and the system's say more",
         said=Said.ONCE,
     )
 

@@ -10,7 +10,7 @@ import msgspec
 
 from supervisor.alerts.record import Alert, open_alerts
 from supervisor.clock import from_us, iso, to_us
-from supervisor.events import kinds, model_kinds
+from supervisor.events import kinds, model_kinds, upkeep_kinds
 from supervisor.events.kinds import Event
 from supervisor.governance.backlog import TicketFacts, pending_tickets
 from supervisor.governance.event_reading import EventReading
@@ -135,7 +135,7 @@ def read_morning(tx: Transaction, budgets: Budgets, since: datetime, now: dateti
             starts += 1
         if isinstance(event, model_kinds.ModelFellBack):
             fallen += 1
-        if isinstance(event, kinds.CycleRecovered):
+        if isinstance(event, kinds.CycleRecovered | upkeep_kinds.DaemonDied):
             lives.add(event.boot_id)
         if row.worker != SYSTEM:
             nights.setdefault(row.worker, _Night()).add(event)

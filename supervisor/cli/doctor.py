@@ -26,6 +26,7 @@ from supervisor.maintenance.doctor_clock import examine_clock, is_kept_right, ma
 from supervisor.maintenance.doctor_config import (
     examine_alerts,
     examine_config_file,
+    examine_fallbacks,
     read_channels,
 )
 from supervisor.maintenance.doctor_disk import examine_disk
@@ -125,6 +126,7 @@ def _examine(invocation: Invocation) -> Iterator[Finding]:
     else:
         yield from _examine_workers(loaded)
         yield from examine_models(loaded)
+        yield from examine_fallbacks(loaded.config)
         yield from examine_config_file(loaded.path, loaded.config)
         yield from examine_units(_unit_needs(loaded))
     holder = running_holder(loaded.state_dir)

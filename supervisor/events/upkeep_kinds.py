@@ -5,6 +5,14 @@ from __future__ import annotations
 from supervisor.events.event import Event
 
 
+class DaemonDied(Event, frozen=True, kw_only=True):
+    """A daemon's life was over without having said so; `seen_at` is its last heartbeat."""
+
+    kind = "daemon_died"
+    boot_id: str
+    seen_at: int
+
+
 class SessionStuck(Event, frozen=True, kw_only=True):
     """A session had no event for `idle_s` while its tick ran: the tick is cancelled."""
 

@@ -52,9 +52,13 @@ class Registration:
 
 
 class InFlight:
-    """Every running tick of this daemon. Written only by the ticks themselves."""
+    """Every running tick of this daemon. Written only by the ticks themselves.
+
+    `arrivals` counts those that have ever come; each job of a claim comes for itself.
+    """
 
     def __init__(self) -> None:
+        self.arrivals = 0
         self._flights: set[Flight] = set()
         self._arrival = anyio.Event()
 
@@ -64,6 +68,7 @@ class InFlight:
 
     def add(self, flight: Flight) -> None:
         """Let a tick be reached from now on."""
+        self.arrivals += 1
         self._flights.add(flight)
         self._arrival.set()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from supervisor.clock import from_us, iso
-from supervisor.config import Config
+from supervisor.config import Config, models_of
 from supervisor.config.checks import without_password
 from supervisor.maintenance.doctor_site import Finding
 from supervisor.storage.database import Transaction
@@ -30,6 +30,25 @@ def examine_config_file(path: Path, config: Config) -> Iterator[Finding]:
     if mode & 0o077 and secrets:
         what = f"has mode {mode:04o}, and others can read {' and '.join(secrets)} in it"
         yield Finding(area=area, what=what, fix=f"`chmod 0600 {path}`")
+
+
+def examine_fallbacks(config: Config) -> Iterator[Finding]:
+    """Look at whether a silent provider leaves the tick time to ask the models behind it."""
+    for name, worker in config.worker.items():
+        asked = (*models_of(worker.model or "", config), *worker.fallback)
+        # The last one has nobody behind it.
+        for provider in sorted({model.partition("/")[0] for model in asked[:-1]}):
+            section = config.providers[provider]
+            is_remote = section.kind in ("openai", "anthropic")
+            silent_s = section.attempts_max * section.read_timeout_s
+            if worker.fallback and is_remote and silent_s >= worker.tick_timeout_s:
+                what = (
+                    f"may not come to its fallback: {provider} may be silent for"
+                    f" {section.attempts_max} x {section.read_timeout_s:g} s, and its ticks end"
+                    f" after tick_timeout_s = {worker.tick_timeout_s:g}"
+                )
+                fix = f"lower [providers.{provider}] read_timeout_s or attempts_max, or raise that"
+                yield Finding(area=f"worker {name}", what=what, fix=fix, is_hint=True)
 
 
 def _secrets_in(config: Config) -> Iterator[str]:

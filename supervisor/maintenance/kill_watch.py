@@ -63,6 +63,8 @@ class KillWatch:
         self._has_failed = False
         self._is_behind = False
         self._seen: int | None = None
+        #: How many ticks had arrived when a latched kill was obeyed last; None where none is.
+        self._obeyed: int | None = None
 
     def troubles(self) -> list[str]:
         """Return why a kill that is latched in the store would not be noticed, if that is so."""
@@ -106,6 +108,10 @@ class KillWatch:
                 await self._wake_the_refused()
                 for tell in self._listeners:
                     tell()
+            elif self._obeyed is not None and self._in_flight.arrivals != self._obeyed:
+                # It was not to be seen then, though it had begun before the kill: the next job of
+                # a claim, or a tick whose begin was answered late.
+                await self.obey()
             self._has_failed = False
         except StoreUnavailable as error:
             # Not cancelled for that: the gates refuse every further call (requirement K5).
@@ -138,7 +144,9 @@ class KillWatch:
         """
         # Until it has been read, also where this fails: the next look tries again.
         self._is_behind = True
+        arrivals = self._in_flight.arrivals
         latches = await self._database.read(engaged)
         self._is_behind = False
+        self._obeyed = arrivals if latches else None
         for flight in self._in_flight.kill(latches):
             self._log.warning("tick_killed", worker=flight.worker, session_id=flight.session_id)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from supervisor.clock import Clock, to_us
-from supervisor.events import kinds
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal, Origin
 from supervisor.governance.executions import fail_forfeited
 from supervisor.governance.kill_switch import Latch, applying, engaged
@@ -26,7 +26,7 @@ from supervisor.jobs.endings import Held, take_away
 from supervisor.ledger import ledger
 from supervisor.ledger.holds import Hold
 from supervisor.maintenance.approval_sweep import sweep
-from supervisor.maintenance.peers import Peers, living_peers, workers_elsewhere
+from supervisor.maintenance.peers import Peer, Peers, living_peers, workers_elsewhere
 from supervisor.outcome import Outcome
 from supervisor.storage.database import Database, Transaction
 from supervisor.storage.readable import readable_rows
@@ -88,9 +88,10 @@ async def recover(
     """
     total = Findings()
     others = await database.read(living_peers, boot_id)
-    dead = peers.dead(others) if peers else [other.boot_id for other in others]
+    dead = set(peers.dead(others) if peers else [other.boot_id for other in others])
     if dead:
-        await database.write(_bury, dead, clock.now())
+        lives = [other for other in others if other.boot_id in dead]
+        await database.write(_bury, lives, Origin(at=clock.now(), actor="recovery"), timezone)
     while True:
         origin = Origin(at=clock.now(), actor="recovery")
         found = await database.write(_recover_page, boot_id, origin, timezone)
@@ -107,9 +108,14 @@ async def recover(
     return total + Findings(tickets=swept.tickets)
 
 
-def _bury(tx: Transaction, boot_ids: Sequence[str], now: datetime) -> None:
-    for boot_id in boot_ids:
-        tx.run("daemons.died", boot_id=boot_id, now=to_us(now))
+def _bury(tx: Transaction, lives: Sequence[Peer], origin: Origin, timezone: ZoneInfo) -> None:
+    for life in lives:
+        # Of several daemons that find it dead, one says so.
+        if tx.run("daemons.died", boot_id=life.boot_id, now=to_us(origin.at)):
+            with system_journal(tx, timezone, origin) as journal:
+                journal.add(
+                    upkeep_kinds.DaemonDied(boot_id=life.boot_id, seen_at=life.heartbeat_at)
+                )
 
 
 def _recover_page(tx: Transaction, boot_id: str, origin: Origin, timezone: ZoneInfo) -> Findings:

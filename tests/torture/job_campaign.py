@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.billing_server import BillingServer, running_billing_server
-from tests.e2e.daemon_process import Installation, RunningDaemon, Tables, installed
+from tests.e2e.daemon_process import RunningDaemon, Tables
 from tests.torture.fates import Dealt, Fate, Fates, is_beginning
 from tests.torture.job_checks import (
     check_attempts,
@@ -65,7 +66,7 @@ class Plan:
 class Peer:
     """The daemon beside the one that is killed, with workers of its own on the same queue."""
 
-    def __init__(self, site: Installation) -> None:
+    def __init__(self, site: JobSite) -> None:
         self._site = site
         self._daemon: RunningDaemon | None = None
 
@@ -74,13 +75,20 @@ class Peer:
         return self._daemon is not None and self._daemon.is_running
 
     def start(self) -> None:
-        self._daemon = self._site.start_ready()
+        self._start().wait_until_ready()
+
+    def _start(self) -> RunningDaemon:
+        """Start it as the other one is, so that it ends with the harness; it reports to nobody."""
+        with Path(os.devnull).open("wb") as nobody:
+            words = ("--report-to", str(nobody.fileno()))
+            self._daemon = self._site.start(*words, descriptors=[nobody.fileno()])
+        return self._daemon
 
     def kill_and_start(self) -> None:
         """Kill it, and start it again while what it had in hand is still there."""
         assert self._daemon is not None, "it was not started"
         self._daemon.kill_9()
-        self._daemon = self._site.start()
+        self._start()
 
     def stop(self) -> None:
         assert self._daemon is not None, "it was not started"
@@ -262,7 +270,8 @@ def torture_jobs(
         site.configure(plan.config(billing, database, prefix="w"))
         peer = None
         if plan.has_peer:
-            other = stack.enter_context(installed(folder / "peer"))
+            other = JobSite(folder / "peer", database=database)
+            stack.callback(other.end)
             other.configure(plan.config(billing, database, prefix="p"))
             peer = Peer(other)
         campaign = JobCampaign(site, billing, record, plan=plan, peer=peer)

@@ -13,8 +13,8 @@ SELECT position, kind, payload
 FROM events
 WHERE position > :position AND kind IN (
     'account_overrun', 'approval_timed_out', 'breaker_closed', 'breaker_opened',
-    'budget_exhausted', 'budget_warning', 'cycle_recovered', 'drill_failed', 'drill_passed',
-    'effect_unknown', 'guardrail_output', 'job_dead_lettered', 'kill_switch_engaged',
+    'budget_exhausted', 'budget_warning', 'cycle_recovered', 'daemon_died', 'drill_failed',
+    'drill_passed', 'effect_unknown', 'guardrail_output', 'job_dead_lettered', 'kill_switch_engaged',
     'kill_switch_released', 'loop_blocked', 'memory_exceeded', 'session_risk_escalated',
     'session_stuck', 'token_budget_exhausted', 'worker_failed'
 )

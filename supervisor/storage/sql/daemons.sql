@@ -25,4 +25,5 @@ WHERE stopped_at IS NULL AND boot_id <> :boot_id
 ORDER BY boot_id
 
 -- name: died
-UPDATE daemons SET stopped_at = :now, state = 'died' WHERE boot_id = :boot_id
+UPDATE daemons SET stopped_at = :now, state = 'died'
+WHERE boot_id = :boot_id AND stopped_at IS NULL

@@ -22,6 +22,7 @@ from supervisor.events.event import Event
 FACTS: list[Event] = [
     kinds.WorkerFailed(worker="a", crashes=11, window_s=3600, error="KeyError: 'x'"),
     kinds.CycleRecovered(worker="a", tick=7, boot_id="b-1"),
+    upkeep_kinds.DaemonDied(boot_id="b-2", seen_at=0),
     kinds.LoopBlocked(lag_s=3.2, worker="a", where="agent.py:7"),
     kinds.MemoryExceeded(resident_mb=900, limit_mb=768),
     kinds.BudgetWarning(account="system/day", unit="micro_usd", used=800_000, limit_amount=10**6),

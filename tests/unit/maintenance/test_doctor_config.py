@@ -15,6 +15,7 @@ from supervisor.events.log import Origin
 from supervisor.maintenance.doctor_config import (
     examine_alerts,
     examine_config_file,
+    examine_fallbacks,
     read_channels,
 )
 from supervisor.maintenance.doctor_site import Finding
@@ -66,6 +67,42 @@ def test_a_secret_in_a_config_that_others_can_read_is_found_and_not_shown(
     (found,) = examine(config, 0o644, text)
     assert secret in found.what
     assert "me:secret" not in found.what
+
+
+# --- fallbacks
+
+MODELS = """
+[providers.local]
+kind = "openai"
+base_url = "http://127.0.0.1:1/v1"
+[providers.slow]
+kind = "openai"
+base_url = "http://127.0.0.1:2/v1"
+{more}
+[worker.w]
+run = "agent:run"
+every_s = 60.0
+model = "slow/m"
+fallback = ["local/m"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "hints"),
+    [
+        ("", 1),
+        ("read_timeout_s = 30.0", 0),
+        ("attempts_max = 1\nread_timeout_s = 119.0", 0),
+        ("attempts_max = 1", 1),
+    ],
+)
+def test_a_provider_that_may_be_silent_for_the_whole_tick_is_a_hint(
+    config: Path, more: str, hints: int
+) -> None:
+    config.write_text(SPEND + MODELS.format(more=more))
+    found = list(examine_fallbacks(load(config).config))
+    assert [one.is_hint for one in found] == [True] * hints
+    assert all("slow may be silent for" in one.what for one in found)
 
 
 # --- alerts

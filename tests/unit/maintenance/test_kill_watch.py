@@ -102,6 +102,23 @@ async def running(watching: Watching) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_kill_reaches_what_arrives_only_after_it_was_obeyed(
+    watching: Watch, tmp_path: Path
+) -> None:
+    """Such as the next job of a claim, or a tick whose begin was answered late."""
+    database = await open_database("sqlite", state_dir=tmp_path, now_us=to_us(START))
+    watched = watching(database)
+    with anyio.fail_after(5):
+        async with running(watched):
+            await engage(database, "worker:a")
+            await watched.watch.obey()
+            async with watched.tick("b") as other, watched.tick("a") as scope:
+                await anyio.sleep_forever()
+            assert scope.cancelled_caught
+            assert not other.cancel_called
+    await database.close()
+
+
 async def engage(database: Database, scope: str, *, command_id: str = "c-1") -> None:
     origin = Origin(at=START, actor="t", command_id=command_id)
     command = KillCommand(scope=scope, why="drill")

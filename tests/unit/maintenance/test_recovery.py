@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from supervisor.clock import VirtualClock
-from supervisor.events import kinds
+from supervisor.clock import VirtualClock, to_us
+from supervisor.events import kinds, upkeep_kinds
 from supervisor.events.log import Journal, Origin, Recorded
 from supervisor.governance.kill_switch import KillCommand, engage, release
 from supervisor.governance.rotation import (
@@ -168,6 +168,18 @@ async def test_a_healthy_store_has_nothing_to_recover(dead: DeadLife) -> None:
     before = len(dead.facts)
     assert await dead.recover() == Findings()
     assert len(dead.facts) == before
+
+
+async def test_a_life_that_died_between_its_ticks_is_on_record_once(dead: DeadLife) -> None:
+    life = Life(boot_id="old", pid=1, host="here", version="0")
+    seen_at = to_us(dead.clock.now())
+    await dead.store.write(begin_life, life, ["a"], BUDGETS, dead.origin())
+    dead.clock.advance(3_600)
+    assert await dead.recover() == Findings()
+    assert await dead.recover(boot_id="newer") == Findings()
+    (fact,) = dead.events(upkeep_kinds.DaemonDied)
+    assert fact.event == upkeep_kinds.DaemonDied(boot_id="old", seen_at=seen_at)
+    assert fact.origin.at == dead.clock.now()
 
 
 async def test_a_tick_of_a_dead_life_is_recovered_and_says_of_which(dead: DeadLife) -> None:
