@@ -21,7 +21,7 @@ from supervisor.assembly import build_plan
 from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.daemon import EXIT_STOPPED, Daemon
-from supervisor.errors import NotFound, StoreUnavailable
+from supervisor.errors import NotFound, StoreUnavailable, text_of
 from supervisor.garbage import spare_what_stays
 from supervisor.governance.kill_switch import engaged
 from supervisor.http.server import address_of, bind
@@ -29,6 +29,7 @@ from supervisor.ids import RandomIds
 from supervisor.lifecycle import Life
 from supervisor.lock import Holder, Lock, acquire
 from supervisor.logs import open_log
+from supervisor.maintenance.state_dir import obstacle
 from supervisor.maintenance.stop_file import STOP_NAME, read_stop
 from supervisor.money import limit_micro_usd, usd_text
 from supervisor.storage.database import Database
@@ -149,7 +150,7 @@ def prepare_state_dir(state_dir: Path) -> None:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         state_dir.chmod(0o700)
     except OSError as error:
-        raise _unusable(state_dir, error.strerror or str(error)) from error
+        raise _unusable(state_dir, obstacle(state_dir) or text_of(error)) from error
     if not os.access(state_dir, os.W_OK | os.X_OK):
         raise _unusable(state_dir, "not writable for this user")
 

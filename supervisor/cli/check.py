@@ -13,8 +13,9 @@ from supervisor.cli.parser import Parser
 from supervisor.cli.store import opened, store_exists
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, WorkerSection, models_of
-from supervisor.errors import SupervisorError
+from supervisor.errors import StoreUnavailable, SupervisorError
 from supervisor.hands_assembly import build_checks
+from supervisor.maintenance.state_dir import obstacle
 from supervisor.money import limit_micro_usd, usd_text
 from supervisor.storage.open import store_name
 from supervisor.worker.loading import load_function, load_wake_gate
@@ -184,6 +185,13 @@ async def _check_store(loaded: Loaded) -> Checked:
     name = "postgresql"
     try:
         name = store_name(loaded.config.supervisor.database, state_dir=loaded.state_dir)
+        in_the_way = obstacle(loaded.state_dir)
+        if in_the_way is not None:
+            raise StoreUnavailable(
+                subject=f"state directory {loaded.state_dir}",
+                what=f"can't be made: {in_the_way}",
+                fix="move it out of the way or make it writable, or set [supervisor] state_dir",
+            )
         if not store_exists(loaded):
             found = "does not exist yet: the first start makes it"
             return Checked(what="store", name=name, found=found)

@@ -6,7 +6,7 @@ import msgspec
 
 from supervisor.cli.invocation import Invocation
 from supervisor.cli.named import check_worker
-from supervisor.cli.output import print_json, print_warning
+from supervisor.cli.output import plain, print_json, print_warning
 from supervisor.cli.parser import Parser
 from supervisor.cli.signing import origin_of
 from supervisor.cli.store import read_store, store_exists, write_store
@@ -149,7 +149,7 @@ def _as_json(latched: Latched, latch: Latch | None) -> dict[str, object]:
 
 def _told(latched: Latched, latch: Latch | None) -> str:
     scope = latched.scope.replace(":", " ", 1)
-    by = f" by {latch.actor}: {latch.why}" if latch else ""
+    by = plain(f" by {latch.actor}: {latch.why}") if latch else ""
     if latched.is_engaged:
         flag = "--" + latched.scope.replace(":", " ", 1)
         what = "engaged" if latched.changed else "already engaged"

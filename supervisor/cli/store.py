@@ -12,6 +12,7 @@ from supervisor.clock import SystemClock, iso, to_us
 from supervisor.config import Loaded
 from supervisor.errors import StoreUnavailable, UsageError
 from supervisor.lock import Holder, acquire
+from supervisor.maintenance.state_dir import obstacle
 from supervisor.storage import open as stores
 from supervisor.storage.database import Database, P, T, TransactionFunction
 
@@ -121,6 +122,6 @@ def prepare_state_dir(loaded: Loaded) -> None:
     except OSError as error:
         raise StoreUnavailable(
             subject=f"state directory {loaded.state_dir}",
-            what=f"can't be made: {error.strerror}",
+            what=f"can't be made: {obstacle(loaded.state_dir) or error.strerror}",
             fix="make its parent writable for this user, or set [supervisor] state_dir",
         ) from error

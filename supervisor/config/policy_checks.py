@@ -9,7 +9,7 @@ from supervisor.config.explain import did_you_mean
 from supervisor.config.policy_sections import ConditionSection, EvaluatorSection, PolicySection
 from supervisor.errors import ConfigError
 
-#: The same as governance/conditions.py has.
+#: How deep a condition may be; a leaf alone is 1 (governance.md).
 _DEPTH_MAX = 6
 #: As many actions as governance/risk.py looks back.
 _PATTERN_MAX = 10

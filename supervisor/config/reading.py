@@ -59,8 +59,20 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def config_path(option: str | None, environment: Environment = os.environ) -> Path:
-    """Return the file to read: the option, else $SUPERVISOR_CONFIG, else ./config.toml."""
-    return Path(option or environment.get("SUPERVISOR_CONFIG") or "config.toml").absolute()
+    """Return the file to read: the option, else $SUPERVISOR_CONFIG, else ./config.toml.
+
+    Raises:
+        ConfigError: its path begins in the current folder, which was deleted.
+    """
+    path = Path(option or environment.get("SUPERVISOR_CONFIG") or "config.toml")
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            subject=f"config {path}",
+            what="can't be looked for: the current folder does not exist any more",
+            fix="change to one that does, or name the config by its whole path",
+        ) from error
 
 
 def load(path: Path, environment: Environment = os.environ) -> Loaded:

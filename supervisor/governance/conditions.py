@@ -11,9 +11,6 @@ from supervisor.governance.evaluators import Verdict
 from supervisor.governance.proposals import Proposal
 from supervisor.governance.risk import Risk
 
-#: How deep a tree may be; a leaf alone is 1 (governance.md).
-DEPTH_MAX = 6
-
 
 @dataclass(frozen=True, slots=True)
 class RiskAtMost:
@@ -94,17 +91,6 @@ class Facts:
 
 class EvaluatorFailed(Exception):
     """An evaluator in a tree failed: the whole tree does not hold, also where a `not` is above."""
-
-
-def depth(condition: Condition) -> int:
-    """Return how many levels the tree has."""
-    match condition:
-        case And(children) | Or(children):
-            return 1 + max((depth(child) for child in children), default=0)
-        case Not(child):
-            return 1 + depth(child)
-        case _:
-            return 1
 
 
 def evaluators_in(condition: Condition) -> set[str]:

@@ -14,8 +14,6 @@ from supervisor.governance.proposals import Proposal
 
 #: Where other distributions register theirs: a callable that takes the options of the config.
 ENTRY_POINTS = "supervisor.evaluators"
-#: The parts of a proposal that a builtin evaluator can look at; `any` is all of them.
-FIELDS = ("any", "action", "resource", "reasoning", "risk_factors", "metadata")
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,8 +29,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     next call would be held on and that are used up. `is_free` says that its model is priced 0, so
     that no account of money can stop it. `breakers` are those of the asker that are not closed, or
     that count failures. `last` is the worker's latest session where it has none that is open.
-    `access` is what the governor says of its model, None where nothing is
-    governed.
+    `access` is what the governor says of its model, None where nothing is governed.
     """
 
     now: datetime

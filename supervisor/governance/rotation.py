@@ -222,10 +222,5 @@ def system_journal(tx: Transaction, timezone: ZoneInfo, origin: Origin) -> Journ
     return Journal(tx, session.id, origin)
 
 
-def window_text(session: Session) -> str:
-    """Return the window for a person: `2026-06-01T10:00:00Z to 2026-06-01T11:00:00Z`."""
-    return f"{iso(from_us(session.window_start))} to {iso(from_us(session.window_end))}"
-
-
 def _command(origin: Origin, command_id: str) -> Origin:
     return msgspec.structs.replace(origin, command_id=command_id)

@@ -49,6 +49,10 @@ def examine_state_dir(folder: Path) -> Iterator[Finding]:
         fix = "run as the user that the daemon runs as"
         yield Finding(area=area, what=f"can't be looked at: {error.strerror}", fix=fix)
         return
+    if not stat.S_ISDIR(found.st_mode):
+        fix = "set [supervisor] state_dir to a folder, or move that file away"
+        yield Finding(area=area, what="is no directory", fix=fix)
+        return
     yield from _owner_and_mode(area, folder, found)
     yield from _room(area, folder)
     yield from _files(folder)

@@ -42,13 +42,16 @@ def check_not_behind(tx: Transaction, witness: Witness | None, path: Path) -> No
     """Refuse a store that has lost what it knew at the last heartbeat: money may be among it.
 
     A log that was cut or has decayed, and a backup that was put back, are whole as far as they
-    go, and nothing in them tells of what came after. A store without any life is a new one.
+    go, and nothing in them tells of what came after. A new store beside the heartbeat of an old one
+    is what is left where its files were deleted: it would forget every kill and all that was spent.
 
     Raises:
         StoreDamaged: it knows less than `witness`, which is in the file at `path`.
     """
-    if witness is None or tx.row("daemons.latest", _Life) is None:
+    if witness is None:
         return
+    if tx.row("daemons.latest", _Life) is None:
+        raise _new(f"the life {witness.boot_id}", path)
     if tx.row("daemons.by_boot", _Life, boot_id=witness.boot_id) is None:
         raise _behind(f"the life {witness.boot_id}", path)
     known = {row.name: row.last_tick for row in tx.rows("workers.all", _Row)}
@@ -63,4 +66,14 @@ def _behind(what: str, path: Path) -> StoreDamaged:
         what=f"has lost commits: it does not know {what}, which {path} does;"
         " what was spent since is not known",
         fix='see "A damaged store" in RUNBOOK.md; when the caps are right, delete that file',
+    )
+
+
+def _new(what: str, path: Path) -> StoreDamaged:
+    return StoreDamaged(
+        subject="store",
+        what=f"is a new one, and {path} knows {what} of another; what was spent and killed in that"
+        " one is not known",
+        fix='put it back, or see "A damaged store" in RUNBOOK.md; to forget it and begin anew,'
+        " delete that file",
     )

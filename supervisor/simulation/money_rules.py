@@ -54,7 +54,6 @@ class Hold:
     slack: Amounts = _NOTHING
     told: Amounts | None = None
     settled: Amounts = _NOTHING
-    is_forfeited: bool = False
     is_used: bool = False
 
 
@@ -224,7 +223,6 @@ class MoneyRules:
         check(actual == hold.held, "a forfeited hold is kept whole", hold, actual)
         is_excused = self.troubled_s >= hold.placed_s
         check(hold.told is None or is_excused, "what is known is not forfeited", hold)
-        hold.is_forfeited = True
         self.forfeited[hold.id] = hold
         self._conclude(hold, actual)
 

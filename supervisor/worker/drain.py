@@ -9,39 +9,24 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from supervisor.backoff import full_jitter_s
-from supervisor.errors import (
-    ActionDenied,
-    ApprovalRequired,
-    BudgetExceeded,
-    InputRefused,
-    ModelAccessDenied,
-    PermanentFailure,
-    PriceUnknown,
-    ProviderFailed,
-    Refusal,
-    StoreUnavailable,
-    storable,
-)
+from supervisor.errors import StoreUnavailable
 from supervisor.events.value_kinds import ValueReported
 from supervisor.governance.outputs import Remembered
 from supervisor.governance.worth import worth
-from supervisor.jobs.effects import EffectInFlight, EffectUnknown
-from supervisor.jobs.endings import End, JobEnd
 from supervisor.jobs.queue import Candidate
 from supervisor.outcome import KEEPING_OUTCOMES, Outcome
-from supervisor.redaction import REDACTION
 from supervisor.worker.calls import Calls
 from supervisor.worker.context import Context
 from supervisor.worker.handed_over import HandedOver
 from supervisor.worker.job_endings import Endings
+from supervisor.worker.job_verdicts import graver, job_end, refusal_of_all
 from supervisor.worker.jobs import CurrentJob, JobHand
 from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.queue_records import (
     Claimed,
     FinishedJob,
-    InHand,
     Ration,
+    TickHolding,
     begin_queue_tick,
 )
 from supervisor.worker.records import Ending, Skipped
@@ -55,27 +40,9 @@ from supervisor.worker.tick import (
     value_reported,
 )
 
-_RETRY_FACTOR = 2.0
-_WHY_MAX = 500
 _SECOND_US = 1_000_000
-#: How long a job that waits for a person's decision is put off at a time.
-_ASKED_DELAY_US = 30 * _SECOND_US
 #: A batch that has taken longer than this begins no further job: others may have them.
 _BATCH_S = 0.25
-#: Refusals of what the job itself asks for: the same job is refused again.
-_OF_THE_JOB = (InputRefused, PriceUnknown, ModelAccessDenied, ActionDenied)
-#: Of what the job does, and not of what the next one does.
-_OF_NOW = (ApprovalRequired, EffectUnknown, EffectInFlight)
-#: From the mildest to the gravest: what a tick of several jobs has come to.
-_GRAVITY = (
-    Outcome.NOOP,
-    Outcome.OK,
-    Outcome.UNKNOWN,
-    Outcome.FAILED,
-    Outcome.TIMED_OUT,
-    Outcome.REFUSED,
-    Outcome.CANCELLED,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +138,7 @@ class Drain:
         self._state = begun.started.state
         self._began_s = kernel.clock.monotonic()
         self._jobs_s = 0.0
-        self._hand = InHand(
+        self._hand = TickHolding(
             worker=plan.name,
             tick=self._tick,
             session_id=self._session.id,
@@ -198,7 +165,7 @@ class Drain:
             outcome=verdict.outcome,
             why=verdict.why,
             session_id=self._session.id,
-            refusal=_of_a_gate(verdict),
+            refusal=refusal_of_all(verdict),
             jobs_s=self._jobs_s,
         )
 
@@ -223,7 +190,7 @@ class Drain:
             if self._endings.is_lost or (self._worst is not None and self._is_over(should_stop)):
                 return
             verdict = await self._run_job(candidate, is_last=candidate is last)
-            if _of_a_gate(verdict) is not None:
+            if refusal_of_all(verdict) is not None:
                 return
             # Also a job that awaits nothing lets the others have their turn.
             await anyio.lowlevel.checkpoint()
@@ -266,7 +233,7 @@ class Drain:
                 attempt=job.attempt,
                 exc_info=verdict.crash,
             )
-        end = self._job_end(job, verdict)
+        end = job_end(job, verdict, self._kernel.policy.jobs, self._kernel.chance)
         self._outputs = ctx.handed_over
         self._published += self._outputs.published if self._outputs else ()
         state = ctx.state.committed if verdict.state is None else verdict.state
@@ -278,61 +245,8 @@ class Drain:
             value = value_reported(self._plan, ctx, verdict.outcome)
             self._value = _sum(self._value, value)
         requests = ctx.jobs.take_requests() if is_kept else ()
-        if self._worst is None or _gravity(verdict) > _gravity(self._worst):
-            self._worst = verdict
+        self._worst = graver(self._worst, verdict)
         return FinishedJob(end=end, state=state, jobs=requests)
-
-    def _job_end(self, job: CurrentJob, verdict: Verdict) -> JobEnd:
-        why = (
-            REDACTION.text(storable(verdict.why))[:_WHY_MAX]
-            or f"the worker returned {verdict.outcome}, and did not say why"
-        )
-        match verdict.outcome:
-            case Outcome.OK | Outcome.NOOP:
-                return JobEnd(id=job.id, end=End.DONE)
-            case Outcome.UNKNOWN:
-                return JobEnd(id=job.id, end=End.UNKNOWN, why=why)
-            case Outcome.REFUSED:
-                return self._refused(job, verdict.refusal, why)
-            case Outcome.CANCELLED:
-                return JobEnd(id=job.id, end=End.BACK, why=why)
-            case _:
-                is_permanent = isinstance(verdict.error, PermanentFailure)
-                return JobEnd(
-                    id=job.id,
-                    end=End.FAILED,
-                    why=why,
-                    is_permanent=is_permanent,
-                    delay_us=self._retry_delay_us(job, verdict),
-                )
-
-    def _refused(self, job: CurrentJob, refusal: Refusal | None, why: str) -> JobEnd:
-        if isinstance(refusal, _OF_THE_JOB):
-            return JobEnd(id=job.id, end=End.FAILED, why=why, is_permanent=True)
-        if isinstance(refusal, EffectUnknown):
-            return JobEnd(id=job.id, end=End.UNKNOWN, why=why)
-        delay_us: int | None = None
-        if isinstance(refusal, EffectInFlight):
-            delay_us = _SECOND_US
-        elif isinstance(refusal, ApprovalRequired):
-            delay_us = _ASKED_DELAY_US
-        elif isinstance(refusal, BudgetExceeded):
-            # Behind those that wait: one that never fits must not keep the others from their turn.
-            delay_us = 0
-        return JobEnd(id=job.id, end=End.BACK, why=why, delay_us=delay_us)
-
-    def _retry_delay_us(self, job: CurrentJob, verdict: Verdict) -> int:
-        rules = self._kernel.policy.jobs
-        own_s = full_jitter_s(
-            job.attempt,
-            first_s=rules.retry_delay_s,
-            max_s=rules.retry_delay_max_s,
-            factor=_RETRY_FACTOR,
-            chance=self._kernel.chance,
-        )
-        error = verdict.error
-        asked_s = (error.retry_after_s or 0.0) if isinstance(error, ProviderFailed) else 0.0
-        return round(max(own_s, asked_s) * _SECOND_US)
 
     def _verdict(self) -> Verdict:
         if self._endings.is_lost:
@@ -350,7 +264,7 @@ class Drain:
             duration_s=round(self._kernel.clock.monotonic() - self._began_s, 6),
             checkpoint_every=self._plan.checkpoint_every,
             code=verdict.code,
-            why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
+            why=verdict.kept_why,
             handoff_note=self._handoff_note,
             value=self._value,
             streak=self._calls.streak,
@@ -369,13 +283,3 @@ def _sum(before: ValueReported | None, value: ValueReported | None) -> ValueRepo
         return before or value
     saved = before.micro_hours + value.micro_hours
     return msgspec.structs.replace(value, micro_hours=saved, worth=worth(saved, value.rate))
-
-
-def _of_a_gate(verdict: Verdict) -> Refusal | None:
-    """Return a refusal that the next job would meet, too."""
-    refusal = verdict.refusal
-    return None if isinstance(refusal, (*_OF_THE_JOB, *_OF_NOW)) else refusal
-
-
-def _gravity(verdict: Verdict) -> int:
-    return _GRAVITY.index(verdict.outcome)

@@ -97,6 +97,12 @@ class Verdict:
     error: SupervisorError | None = None
     state: str | None = None
 
+    @property
+    def kept_why(self) -> str:
+        """Why, as it goes on record."""
+        # Redacted before it is cut: half of a secret is not known as one.
+        return REDACTION.text(storable(self.why))[:_WHY_MAX]
+
 
 async def run_tick(kernel: Kernel, plan: WorkerPlan, occasion: Occasion = _PLAIN) -> TickEnd:
     """Run one tick of the worker through every gate and record its end.
@@ -315,8 +321,7 @@ def ending_of(
         checkpoint_every=plan.checkpoint_every,
         code=verdict.code,
         is_crash=verdict.crash is not None,
-        # Redacted before it is cut: half of a secret is not known as one.
-        why=REDACTION.text(storable(verdict.why))[:_WHY_MAX],
+        why=verdict.kept_why,
         state=verdict.state,
         published=tuple(handed.published) if handed else (),
         remembered_max=handed.remembered_max if handed else 0,

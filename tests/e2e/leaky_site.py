@@ -109,6 +109,8 @@ def configure(site: Installation, canaries: Canaries, *, url: str, webhook: str)
                     "down": {"kind": "webhook", "url_env": "HOOK_URL"},
                 }
             },
+            # Each of its jobs fails, and each of them is to be done.
+            "breakers": {"failures_max": 0},
             "policy": {"always_approve": ["merge"]},
             "providers": {
                 "p": {"kind": "scripted", "price": "free", "script": {"steps": steps}},

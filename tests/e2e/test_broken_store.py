@@ -103,6 +103,27 @@ def test_store_that_is_gone_while_its_log_is_there_is_refused(
     assert not installation.store.exists()
 
 
+def test_store_that_was_deleted_is_not_begun_anew_before_a_person_says_so(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing))
+    daemon = installation.start_ready()
+    wait_until(lambda: "ok" in installation.outcomes("agent"), what="a call was made")
+    heartbeat = installation.store.with_name("heartbeat.json")
+    assert daemon.stop() == 0
+    calls = len(billing.bills())
+    for file in installation.store.parent.glob("supervisor.db*"):
+        file.unlink()
+    for _ in range(2):  # the second time there is a store again, in which nobody has lived
+        second = installation.start()
+        assert second.wait() == EXIT_CONFIG
+        assert f"is a new one, and {heartbeat} knows" in second.said()
+    assert len(billing.bills()) == calls
+    heartbeat.unlink()
+    installation.start_ready()
+    wait_until(lambda: len(billing.bills()) > calls, what="work goes on")
+
+
 def test_state_directory_that_is_not_writable_is_refused_in_clear_words(
     installation: Installation, billing: BillingServer
 ) -> None:

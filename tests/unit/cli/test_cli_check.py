@@ -125,3 +125,14 @@ def test_a_canary_that_can_not_be_imported_is_wrong(site: Site) -> None:
     checked = site.call("check")
     assert checked.code == 78
     assert "no_such_agent" in checked.err
+
+
+@pytest.mark.parametrize("state_dir", ["config.toml", "config.toml/var", "config.toml/a/var"])
+def test_state_directory_that_can_not_be_made_exits_78_and_names_what_is_in_the_way(
+    site: Site, state_dir: str
+) -> None:
+    site.edit_config('state_dir = "var"', f'state_dir = "{state_dir}"')
+    for words, code in ((["check"], 78), (["run"], 75), (["stop"], 1)):
+        called = site.call(*words)
+        assert called.code == code
+        assert f"{site.config} is no directory; " in called.err

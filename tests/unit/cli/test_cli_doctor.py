@@ -44,6 +44,12 @@ def test_before_the_first_start_there_is_nothing_to_mend_but_that(site: Site) ->
     }
 
 
+def test_a_state_directory_that_is_a_file_is_not_told_to_be_opened_to_all(site: Site) -> None:
+    site.edit_config('state_dir = "var"', 'state_dir = "site_agent.py"')
+    file = site.folder / "site_agent.py"
+    assert examine(site)[f"state directory {file}"] == "is no directory"
+
+
 def test_a_config_that_can_not_be_used_is_found_and_the_rest_is_looked_at(lived: Site) -> None:
     lived.edit_config("daily_cap_usd = 1.00", "daily_cap_usd = -1")
     found = examine(lived)

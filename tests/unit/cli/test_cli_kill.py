@@ -155,3 +155,10 @@ def test_store_that_does_not_take_the_kill_exits_1_and_names_the_other_ways(live
     assert called.code == 1
     assert "error[store_damaged]: " in called.err
     assert "`supervisor stop` and `kill -9` work without the store" in called.err
+
+
+def test_a_reason_writes_over_nothing_in_the_terminal(site: Site) -> None:
+    # It may come from somebody else, by way of `POST /kill`.
+    called = site.call("kill", "--system", "--why", "a\x1b[2Jb\nc")
+    assert "\x1b" not in called.out
+    assert "alice: a\\x1b[2Jb c\n" in called.out

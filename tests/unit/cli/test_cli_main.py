@@ -67,6 +67,17 @@ def test_config_that_does_not_exist_exits_78(site: Site) -> None:
     assert f"error[config]: config {site.config}: does not exist" in called.err
 
 
+def test_current_folder_that_was_deleted_exits_78_with_the_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "deleted"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert main(["status"]) == 78
+    assert "the current folder does not exist any more; change to one" in capsys.readouterr().err
+
+
 def test_config_is_taken_before_and_after_the_command(site: Site) -> None:
     assert main(["status", "--config", str(site.config)]) == 3
     assert main(["--config", "/nowhere.toml", "status", "--config", str(site.config)]) == 3

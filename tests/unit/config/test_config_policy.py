@@ -8,7 +8,15 @@ import pytest
 
 from supervisor import policy_assembly
 from supervisor.errors import ConfigError
-from supervisor.governance.conditions import And, AssetIs, EvaluatorAllows, Not, RiskAtMost, depth
+from supervisor.governance.conditions import (
+    And,
+    AssetIs,
+    Condition,
+    EvaluatorAllows,
+    Not,
+    RiskAtMost,
+    ScoreAtLeast,
+)
 from supervisor.governance.evaluators import ListEvaluator, RegexEvaluator
 from supervisor.governance.policy import ActionPolicy, ActionRule, Tier
 from supervisor.governance.risk import Risk, SessionRiskRules
@@ -102,8 +110,10 @@ def nested(levels: int) -> str:
 def test_a_condition_has_six_levels_and_no_more(read: Read, refusal: Refusal) -> None:
     text = "[policy.auto]\ncondition = "
     condition = build_action_policy(read(text + nested(6))).auto.condition
-    assert condition is not None
-    assert depth(condition) == 6
+    expected: Condition = ScoreAtLeast(0.5)
+    for _ in range(5):
+        expected = Not(expected)
+    assert condition == expected
     assert "deeper than 6 levels" in str(refusal(text + nested(7)))
 
 

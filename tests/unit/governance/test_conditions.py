@@ -19,7 +19,6 @@ from supervisor.governance.conditions import (
     RiskAtMost,
     ScoreAtLeast,
     WeightAtMost,
-    depth,
     evaluators_in,
     holds,
 )
@@ -115,8 +114,6 @@ def test_an_evaluator_that_fails_makes_no_tree_hold_not_even_below_a_not() -> No
     assert answer(Not(EvaluatorAllows("a")), Judges(a=plain)) is True
 
 
-def test_depth_counts_levels_and_names_are_found_at_each() -> None:
+def test_names_of_evaluators_are_found_at_each_level() -> None:
     tree = And((YES, Not(Or((EvaluatorAllows("a"), EvaluatorAllows("b"))))))
-    assert depth(tree) == 4
-    assert depth(YES) == 1
     assert evaluators_in(tree) == {"a", "b"}

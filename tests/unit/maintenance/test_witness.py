@@ -68,10 +68,15 @@ async def test_a_store_that_does_not_know_the_life_is_refused(
         await check(inline_store, beat(tmp_path, boot_id="boot-2"))
 
 
-async def test_a_new_store_is_taken_whatever_the_heartbeat_of_another_one_knew(
+async def test_a_new_store_beside_the_heartbeat_of_another_one_is_refused(
     inline_store: InlineDatabase, tmp_path: Path
 ) -> None:
-    await check(inline_store, beat(tmp_path, a=99))
+    path = beat(tmp_path, a=0)
+    with pytest.raises(StoreDamaged, match="is a new one, and") as refused:
+        await check(inline_store, path)
+    assert "delete that file" in refused.value.fix
+    path.unlink()
+    await check(inline_store, path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"boot_id": 1, "workers": {}}'])
