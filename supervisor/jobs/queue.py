@@ -24,7 +24,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A tick that wants jobs, `jobs_max` at most; `lease_us` is how long it may be silent."""
+    """A tick that takes jobs; `lease_us` is how long it may be silent."""
 
     queue: str
     boot_id: str
@@ -32,7 +32,6 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     tick: int
     session_id: str
     lease_us: int
-    jobs_max: int
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

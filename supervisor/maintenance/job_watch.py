@@ -1,4 +1,4 @@
-"""Waking idle workers for the jobs of their queues, and when a job's time has come."""
+"""Looking after queues: jobs that are due wake workers, jobs of who is silent are taken back."""
 
 from __future__ import annotations
 

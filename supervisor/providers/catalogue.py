@@ -75,11 +75,8 @@ async def _ask(
 ) -> AsyncIterator[tuple[ProviderFailed, int]]:
     status, body = await provider.peek(provider.catalogue_path)
     if status in _NO_SUCH_PATH:
-        # A call without a body is turned away by every server, and by none with this status.
-        status, _ = await provider.peek(provider.call_path, content=b"{}")
-        if status in _NO_SUCH_PATH:
+        if not await _takes_calls(provider):
             yield _no_api(provider.name, status), status
-            return
         return  # which models it has, only a call can tell
     if not httpx.codes.is_success(status):
         said = vendor_words(body, secret=provider.api_key or "")
@@ -99,6 +96,15 @@ async def _ask(
             status, _ = await provider.peek(path)
             if status in _NO_SUCH_PATH:
                 yield _unknown(provider.name, model, names), status
+
+
+async def _takes_calls(provider: HttpProvider) -> bool:
+    """Return whether something is where calls go: a call that says nothing is no work."""
+    try:
+        status, _ = await provider.peek(provider.call_path, content=b"{}")
+    except ProviderFailed:
+        return True  # it answers, and chokes on that
+    return status not in _NO_SUCH_PATH
 
 
 def _no_api(provider: str, status: int) -> ProviderFailed:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from supervisor.errors import StoreUnavailable
 from supervisor.redaction import REDACTION
 from supervisor.storage import statements
 from supervisor.storage.answers import Answers
@@ -200,6 +201,7 @@ class Committer:
         self._statements = statements_by_name
         self._answers = answers
         self._path = path
+        self._file = _file_at(path)
         self._memory = Memory()
         self._version = -1
 
@@ -212,6 +214,7 @@ class Committer:
         Raises:
             StoreUnavailable: nothing of it is kept.
         """
+        self._check_in_place()
         try:
             try:
                 return self._in_transaction(self._together, batch, connection)
@@ -219,6 +222,20 @@ class Committer:
                 return self._in_transaction(self._apart, batch, connection)
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
+
+    def _check_in_place(self) -> None:
+        """Refuse to write where nobody will ever look: into a file that has lost its name.
+
+        A kill of the command line would be in another file, and a restart would not know what was
+        spent.
+        """
+        if _file_at(self._path) != self._file:
+            raise StoreUnavailable(
+                subject=f"store {self._path}",
+                what="is gone: its file was deleted, moved or replaced while in use; nothing was"
+                " written",
+                fix="put the same file back, or stop the daemon and restore a backup",
+            )
 
     def _in_transaction(
         self,
@@ -287,6 +304,14 @@ def _snapshot(
                 connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         raise translate(error, path) from error
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

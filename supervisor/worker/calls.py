@@ -57,7 +57,7 @@ class Calls:
         self._kernel = kernel
         self._worker = plan.name
         self._tick = tick
-        self._session_id = self.session_id = session_id
+        self.session_id = session_id
         self._count = 0
         self._open: set[str] = set()
         self._watched: set[str] = set()
@@ -162,7 +162,7 @@ class Calls:
             shorter = model_kinds.ContextCompacted(
                 worker=self._worker, model=model.full_name, before=before, after=after
             )
-            write, where = self._kernel.database.write, self._session_id
+            write, where = self._kernel.database.write, self.session_id
             self.keep(write(record_compaction, where, shorter, self.origin()))
         return replace(question, messages=fitting.messages), after
 
@@ -186,7 +186,7 @@ class Calls:
 
     def record_refusal(self, model: str, refusal: Refusal) -> None:
         """Record a refusal of a call for which no hold was asked."""
-        where = (self._session_id, self._worker, model)
+        where = (self.session_id, self._worker, model)
         self._written.append(
             self._kernel.database.write(placing.record_refusal, *where, refusal, self.origin())
         )
@@ -255,7 +255,7 @@ class Calls:
             id=hold_id,
             boot_id=self._kernel.boot_id,
             worker=self._worker,
-            session_id=self._session_id,
+            session_id=self.session_id,
             tick=self._tick,
             model=model,
             what=what,
@@ -364,7 +364,7 @@ class Calls:
         if ends:
             database = self._kernel.database
             rules = self._kernel.policy.breakers
-            self._written.append(database.write(placing.end_holds, self._session_id, ends, rules))
+            self._written.append(database.write(placing.end_holds, self.session_id, ends, rules))
 
     def take_ends(self) -> list[HoldEnd]:
         """Return the ends that nobody has written yet; who takes them writes them."""

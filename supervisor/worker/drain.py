@@ -25,8 +25,8 @@ from supervisor.worker.plan import Kernel, WorkerPlan
 from supervisor.worker.queue_records import (
     Claimed,
     FinishedJob,
-    InHand,
     Ration,
+    TickHolding,
     begin_queue_tick,
 )
 from supervisor.worker.records import Ending, Skipped
@@ -138,7 +138,7 @@ class Drain:
         self._state = begun.started.state
         self._began_s = kernel.clock.monotonic()
         self._jobs_s = 0.0
-        self._hand = InHand(
+        self._hand = TickHolding(
             worker=plan.name,
             tick=self._tick,
             session_id=self._session.id,

@@ -13,7 +13,7 @@ from supervisor.worker.placing import HoldEnd
 from supervisor.worker.plan import Kernel
 from supervisor.worker.queue_records import (
     FinishedJob,
-    InHand,
+    TickHolding,
     end_some,
     finish_queue_tick,
 )
@@ -31,7 +31,7 @@ class Endings:
     Until an end is durable its job is repeated after a crash, as one that was in flight is.
     """
 
-    def __init__(self, kernel: Kernel, hand: InHand, calls: Calls) -> None:
+    def __init__(self, kernel: Kernel, hand: TickHolding, calls: Calls) -> None:
         self._kernel = kernel
         self._hand = hand
         self._calls = calls

@@ -62,7 +62,7 @@ class FinishedJob(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobRequest, ...] = ()
 
 
-class InHand(Holding, frozen=True, kw_only=True):
+class TickHolding(Holding, frozen=True, kw_only=True):
     """A tick's claim, as far as its transactions have to name it."""
 
     tick: int
@@ -97,14 +97,13 @@ def begin_queue_tick(
         tick=begun.tick,
         session_id=begun.session.id,
         lease_us=ration.lease_us,
-        jobs_max=ration.jobs_max,
     )
     with Journal(tx, begun.session.id, origin) as journal:
         return Claimed(started=begun, claim=claim(tx, journal, wanted, found))
 
 
 def end_some(
-    tx: Transaction, hand: InHand, finished: Sequence[FinishedJob], origin: Origin
+    tx: Transaction, hand: TickHolding, finished: Sequence[FinishedJob], origin: Origin
 ) -> bool:
     """End jobs of a tick that goes on, and keep the state that the last of them left.
 
@@ -122,7 +121,7 @@ def end_some(
 
 def finish_queue_tick(
     tx: Transaction,
-    hand: InHand,
+    hand: TickHolding,
     ending: Ending,
     finished: Sequence[FinishedJob],
     origin: Origin,
@@ -155,7 +154,7 @@ def finish_queue_tick(
 
 def _end(
     tx: Transaction,
-    hand: InHand,
+    hand: TickHolding,
     finished: Sequence[FinishedJob],
     origin: Origin,
     *,
@@ -170,13 +169,15 @@ def _end(
     return finished, is_held
 
 
-def _has_ended(tx: Transaction, hand: InHand) -> bool:
+def _has_ended(tx: Transaction, hand: TickHolding) -> bool:
     tick = tx.row("workers.tick", _Tick, worker=hand.worker, number=hand.tick)
     assert tick is not None, f"tick {hand.tick} of {hand.worker} is gone"
     return tick.outcome not in (None, Outcome.RECOVERED)
 
 
-def _refuse(tx: Transaction, hand: InHand, finished: Sequence[FinishedJob], origin: Origin) -> None:
+def _refuse(
+    tx: Transaction, hand: TickHolding, finished: Sequence[FinishedJob], origin: Origin
+) -> None:
     """Put on record that a worker reports of jobs that it has no longer."""
     session = find_session(tx, hand.session_id)
     is_sealed = session is None or session.summary is not None

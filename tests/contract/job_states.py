@@ -48,7 +48,6 @@ def _end(
         tick=1,
         session_id=journal.session_id,
         lease_us=1,
-        jobs_max=1,
     )
     held = find_claim(tx, claim(tx, journal, wanted, found).token)
     assert held is not None

@@ -11,6 +11,7 @@ import pytest
 from supervisor.errors import StoreUnavailable
 from supervisor.storage.database import Database, Joined, Transaction
 from tests.contract.latches import LatchRow, put, put_then_raise, scopes
+from tests.databases import RawConnection
 
 
 async def test_a_write_is_there_for_every_later_read(database: Database) -> None:
@@ -130,3 +131,18 @@ async def test_a_joined_function_that_gives_too_few_answers_gives_nobody_that_of
     with anyio.fail_after(5):
         assert await asyncio.gather(*(database.write(joined, name) for name in names)) == names
     assert await database.read(scopes) == names
+
+
+async def test_an_answer_comes_after_its_commit_also_where_batches_take_turns(
+    database: Database, raw: RawConnection
+) -> None:
+    async def write_in_turn(writer: int) -> None:
+        for number in range(10):
+            await database.write(put, f"worker:{writer}", str(number))
+            # What another connection sees is committed.
+            seen = raw.rows("SELECT why FROM kill_latches WHERE scope = ?", f"worker:{writer}")
+            assert seen == [(str(number),)]
+
+    async with anyio.create_task_group() as tasks:
+        for writer in range(32):
+            tasks.start_soon(write_in_turn, writer)

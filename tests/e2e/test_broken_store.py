@@ -103,6 +103,25 @@ def test_store_that_is_gone_while_its_log_is_there_is_refused(
     assert not installation.store.exists()
 
 
+def test_store_that_is_moved_under_a_daemon_lets_no_call_through_until_it_is_back(
+    installation: Installation, billing: BillingServer
+) -> None:
+    installation.configure(one_call(billing))
+    daemon = installation.start_ready()
+    wait_until(lambda: "ok" in installation.outcomes("agent"), what="a call was made")
+    aside = installation.folder / "aside.db"
+    installation.store.rename(aside)
+    wait_until(lambda: not daemon.is_ready(), what="the daemon says that it can't write")
+    calls = len(billing.bills())
+    time.sleep(1.0)
+    assert len(billing.bills()) == calls
+    aside.rename(installation.store)
+    wait_until(lambda: len(billing.bills()) > calls, what="work goes on")
+    assert daemon.stop() == 0
+    assert billing.billed_micro_usd() <= installation.settled_today()
+    installation.check_audit()
+
+
 def test_store_that_was_deleted_is_not_begun_anew_before_a_person_says_so(
     installation: Installation, billing: BillingServer
 ) -> None:

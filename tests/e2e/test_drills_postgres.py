@@ -28,6 +28,8 @@ def test_drills_pass_and_doctor_finds_nothing_on_postgres(on_postgres: Installat
         held = on_postgres.supervisor("drill", drill)
         assert held.returncode == 0, held.stdout + held.stderr
         assert daemon.metric("supervisor_drill_last_pass_timestamp_seconds", drill=drill) > 0
+    # The database's password stands in it.
+    on_postgres.config.chmod(0o600)
     doctor = on_postgres.supervisor("doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert daemon.stop() == 0

@@ -35,8 +35,8 @@ from supervisor.worker.effects import _keep, _lose, _release, _take
 from supervisor.worker.queue_records import (
     Claimed,
     FinishedJob,
-    InHand,
     Ration,
+    TickHolding,
     begin_queue_tick,
     end_some,
     finish_queue_tick,
@@ -80,7 +80,7 @@ class Hand:
 
     boot_id: str
     claimed: Claimed
-    names: InHand
+    names: TickHolding
 
     @property
     def token(self) -> int:
@@ -162,7 +162,7 @@ class JobWorld:
         begun = self.store.write(begin_queue_tick, request, ration, self.origin())
         if not isinstance(begun, Claimed):
             return begun
-        names = InHand(
+        names = TickHolding(
             worker=worker,
             tick=begun.started.tick,
             session_id=begun.started.session.id,

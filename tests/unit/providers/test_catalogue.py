@@ -121,6 +121,21 @@ async def test_a_server_without_a_list_is_asked_for_no_work() -> None:
         assert server.heads[1].lower().count("content-length: 2") == 1, "an empty object"
 
 
+async def test_a_server_that_chokes_on_no_call_is_there() -> None:
+    async def choke(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET "):
+            writer.write(b"HTTP/1.1 501 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(choke, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await whats(url, "small") == []
+
+
 @pytest.mark.parametrize(("status", "body"), [(500, "{}"), (200, "<html>")])
 async def test_a_server_that_is_not_well_is_told(status: int, body: str) -> None:
     async with vendor({"GET /models": (status, body)}) as server:

@@ -53,6 +53,22 @@ async def test_a_locked_store_is_an_error_that_says_so(store: Database, tmp_path
     assert await store.read(scopes) == ["system"]
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_nothing_is_written_into_a_file_that_has_lost_its_name(
+    store: Database, tmp_path: Path, is_replaced: bool
+) -> None:
+    path, aside = tmp_path / "supervisor.db", tmp_path / "aside.db"
+    await store.write(put, "system")
+    path.rename(aside)
+    if is_replaced:
+        path.write_bytes(aside.read_bytes())
+    with pytest.raises(StoreUnavailable, match="deleted, moved or replaced while in use"):
+        await store.write(put, "worker:lost")
+    aside.rename(path)
+    await store.write(put, "worker:kept")
+    assert await store.read(scopes) == ["system", "worker:kept"]
+
+
 async def test_a_full_disk_fails_the_whole_batch_and_keeps_what_was_committed(
     store: Database,
 ) -> None:
