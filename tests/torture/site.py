@@ -21,7 +21,13 @@ CAP_MICRO_USD = 1_000_000
 WINDOW_S = 2
 #: Breakers open when they do for everybody; here they come round often enough to be killed in it.
 COOLDOWN_S, COOLDOWN_MAX_S = 0.2, 0.8
-BREAKERS = {"cooldown_s": COOLDOWN_S, "cooldown_max_s": COOLDOWN_MAX_S}
+#: A campaign spends its day's cap as fast as it can: that is no news to anybody.
+BREAKERS = {
+    "cooldown_s": COOLDOWN_S,
+    "cooldown_max_s": COOLDOWN_MAX_S,
+    "rate_multiple": 0.0,
+    "open_ratio": 0.0,
+}
 #: With it a release is possible over HTTP, too.
 TOKEN = "torture"  # noqa: S105 - of a daemon that lives for a second
 #: Those whose calls cost money, and those that tick on when it is spent.
