@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from supervisor.assembly import build_intensity, build_models, build_plan, build_policy
 from supervisor.clock import SystemClock
 from supervisor.config import Loaded, load, take_notify_socket
-from supervisor.errors import ConfigError, StoreUnavailable, text_of
+from supervisor.errors import ConfigError, StoreUnavailable, cause_of
 from supervisor.event_lines import EventLines
 from supervisor.events.log import Origin
 from supervisor.events.telemetry import Telemetry
@@ -218,7 +218,7 @@ class Daemon:
                 end = await tick_once(self.kernel, plan)
             except WorkerCrashed as crash:
                 self._log.error("crashed", child=worker, exc_info=crash.__cause__)
-                end = TickEnd(outcome=Outcome.FAILED, why=text_of(crash.__cause__ or crash))
+                end = TickEnd(outcome=Outcome.FAILED, why=cause_of(crash.__cause__ or crash))
             tasks.cancel_scope.cancel()
         await self._end()
         return end

@@ -385,6 +385,13 @@ def text_of(error: BaseException) -> str:
         return f"{type(error).__name__}, whose text can't be had"
 
 
+def cause_of(error: BaseException) -> str:
+    """Return what a person is told of an error: with its type where it says a key or number."""
+    said = text_of(error)
+    is_bare = isinstance(error, KeyError | SystemExit) and said != type(error).__name__
+    return f"{type(error).__name__}: {said}" if is_bare else said
+
+
 def storable(text: str) -> str:
     """Return `text` with what has no UTF-8 form (half of a surrogate pair) spelled out."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -16,8 +16,8 @@ from supervisor.errors import (
     Refusal,
     StoreUnavailable,
     SupervisorError,
+    cause_of,
     storable,
-    text_of,
 )
 from supervisor.events.log import Origin
 from supervisor.events.value_kinds import ValueReported
@@ -241,7 +241,7 @@ def _raised(error: BaseException) -> Verdict:
         return Verdict(outcome=Outcome.FAILED, code=told.code, why=str(told), error=told)
     ours = error if isinstance(error, SupervisorError) else None
     code = type(error).__name__ if ours is None else ours.code
-    why = text_of(error)
+    why = cause_of(error)
     return Verdict(outcome=Outcome.FAILED, code=code, why=why, crash=error, error=ours)
 
 

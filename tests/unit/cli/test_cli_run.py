@@ -88,3 +88,15 @@ def test_once_under_a_stop_file_tells_programs_that_no_tick_was_started(site: Si
     called = site.call("once", "digest", "--json")
     assert called.code == 0
     assert json.loads(called.out)["outcome"] is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [("KeyError('title')", "KeyError: 'title'"), ("SystemExit(5)", "SystemExit: 5")],
+)
+def test_a_crash_that_says_a_bare_key_or_number_is_told_with_its_type(
+    site: Site, raised: str, told: str
+) -> None:
+    (site.folder / "site_agent.py").write_text(f"async def run(ctx):\n    raise {raised}\n")
+    assert site.shell("once digest").stderr.splitlines()[-1] == f"digest: failed: {told}"
+    assert f"digest: failed: {told}" in site.call("status").out
