@@ -12,11 +12,12 @@ from supervisor.storage.answers import Answers
 from supervisor.storage.group_commit import GroupCommit
 from tests.unit.storage.held_disk import HeldDisk, note, settled
 
-WRITERS = 16
+WRITERS = 32
+HALF = WRITERS // 2
 
 
 class Writers:
-    """Sixteen writes, eight in each of two batches."""
+    """As many writes as are two batches, half of them in each."""
 
     def __init__(self) -> None:
         self.disk = HeldDisk()
@@ -26,7 +27,7 @@ class Writers:
     async def write(self) -> None:
         self.futures = [self.group.write(note, number) for number in range(WRITERS)]
         await settled()
-        assert self.disk.in_flight == [8, 8]
+        assert self.disk.in_flight == [HALF, HALF]
 
     @property
     def answered(self) -> list[int]:
@@ -43,7 +44,7 @@ async def writers() -> Writers:
 async def test_nobody_is_answered_before_the_own_batch_is_committed(writers: Writers) -> None:
     assert writers.answered == []
     await writers.disk.turn()
-    assert writers.answered == list(range(8))
+    assert writers.answered == list(range(HALF))
     await writers.disk.turn()
     assert [future.result() for future in writers.futures] == list(range(WRITERS))
 
@@ -53,8 +54,8 @@ async def test_a_batch_that_the_store_refuses_takes_none_with_it_that_follows(
 ) -> None:
     await writers.disk.refuse()
     await writers.disk.turn()
-    assert all(isinstance(one.exception(), StoreUnavailable) for one in writers.futures[:8])
-    assert [one.result() for one in writers.futures[8:]] == list(range(8, WRITERS))
+    assert all(isinstance(one.exception(), StoreUnavailable) for one in writers.futures[:HALF])
+    assert [one.result() for one in writers.futures[HALF:]] == list(range(HALF, WRITERS))
     assert writers.group.failures == 1
 
 
@@ -70,15 +71,15 @@ async def test_what_waits_behind_two_refused_batches_has_its_turn(writers: Write
 
 
 async def test_a_caller_that_was_cancelled_moves_nobodys_answer(writers: Writers) -> None:
-    gone = (0, 3, 7, 8, 15)
+    gone = (0, 3, 7, HALF, WRITERS - 1)
     for number in gone:
         writers.futures[number].cancel()
     await writers.disk.turn(failing=[3, 4])
-    await writers.disk.turn(failing=[8, 9])
+    await writers.disk.turn(failing=[HALF, HALF + 1])
     for number, future in enumerate(writers.futures):
         if number in gone:
             assert future.cancelled()
-        elif number in (4, 9):
+        elif number in (4, HALF + 1):
             assert isinstance(future.exception(), ValueError)
         else:
             assert future.result() == number
@@ -101,8 +102,8 @@ async def test_listeners_hear_every_commit_once_in_order_also_beside_one_that_ra
     writers.group.listen(broken)
     writers.group.listen(listen)
     await writers.disk.turn()
-    await writers.disk.turn(failing=[9])
-    assert heard == [number for number in range(WRITERS) if number != 9]
+    await writers.disk.turn(failing=[HALF])
+    assert heard == [number for number in range(WRITERS) if number != HALF]
     assert len(told) == 2
     assert writers.answered == list(range(WRITERS))
 
@@ -118,7 +119,7 @@ async def test_what_a_listener_writes_is_committed_behind_what_is_on_its_way(
 
     writers.group.listen(write_once)
     await writers.disk.turn()
-    assert writers.disk.in_flight == [8]
+    assert writers.disk.in_flight == [HALF]
     await writers.disk.turn()
     assert writers.disk.in_flight == [1]
     await writers.disk.turn()
