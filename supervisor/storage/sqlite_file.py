@@ -69,8 +69,7 @@ async def _create(path: Path, now_us: int) -> None:
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = await connect(fresh, is_read_only=False)
         try:
-            create = functools.partial(_prepare, path=path, now_us=now_us, is_read_only=False)
-            await connection.submit(create)
+            await connection.submit(functools.partial(_make_whole, path=path, now_us=now_us))
         finally:
             await connection.close()
         # Two daemons that start at once: the first name wins, the other opens that one.
@@ -86,6 +85,15 @@ async def _create(path: Path, now_us: int) -> None:
     finally:
         for leftover in path.parent.glob(f"{fresh.name}*"):
             leftover.unlink(missing_ok=True)
+
+
+def _make_whole(connection: sqlite3.Connection, *, path: Path, now_us: int) -> None:
+    _prepare(connection, path=path, now_us=now_us, is_read_only=False)
+    try:
+        # Closing would do it too, but tells nobody where the disk has no room for all of it.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
 
 
 def prepare_fresh(connection: sqlite3.Connection, path: Path) -> None:

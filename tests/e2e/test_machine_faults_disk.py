@@ -10,8 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
+from supervisor.errors import StoreUnavailable
+from supervisor.storage.open import open_database
 from tests.e2e.billing_server import BillingServer
 from tests.e2e.daemon_process import Installation, RunningDaemon, Tables, wait_until
 from tests.e2e.fault_injection import (
@@ -318,3 +321,39 @@ def test_amount_that_decays_inside_a_row_is_found_by_the_audit(
     audited = installation.supervisor("audit")
     assert audited.returncode == 1
     assert "hash" in audited.stdout + audited.stderr
+
+
+def test_store_that_the_disk_has_no_room_for_is_not_made_by_half(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", megabytes=2) as disk:
+        answers = [_made_with_room_for(disk.path, kilobytes) for kilobytes in range(64, 1_600, 64)]
+    # From no room at all to enough for the tables, the log of their making, and both at once.
+    assert answers[0] == "full"
+    assert answers[-1] == "made"
+    assert set(answers) == {"full", "made"}
+
+
+def _made_with_room_for(folder: Path, kilobytes: int) -> str:
+    """Return what came of making a store where so much is free; the disk is empty afterwards."""
+    free = shutil.disk_usage(folder).free
+    ballast = folder / "ballast"
+    ballast.write_bytes(b"x" * (free - kilobytes * 1024))
+    state = folder / "var"
+    state.mkdir()
+    try:
+        anyio.run(_open_and_close, state)
+    except StoreUnavailable as error:
+        assert "full" in str(error)
+        assert list(state.iterdir()) == []
+        return "full"
+    else:
+        ballast.unlink()
+        anyio.run(_open_and_close, state)
+        return "made"
+    finally:
+        ballast.unlink(missing_ok=True)
+        shutil.rmtree(state)
+
+
+async def _open_and_close(state: Path) -> None:
+    database = await open_database("sqlite", state_dir=state, now_us=1)
+    await database.close()
