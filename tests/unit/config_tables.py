@@ -1,4 +1,4 @@
-"""Every table of the config as the README names it."""
+"""Every table of the config as docs/configuration.md names it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 EXAMPLES = ROOT / "examples"
+#: What the README leads to.
+PAGES = ("docs/models.md", "docs/workers.md", "docs/operating.md", "docs/configuration.md")
 WORKER_LINES_MAX = 15
+README_LINES_MAX = 500
 
 UNITS = {"_s": "s", "_mb": "MB", "_usd": "USD", "_bytes": "bytes", "_tokens": "tokens"}
 
@@ -56,6 +59,11 @@ REQUIREMENTS = [
 
 def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def manual() -> str:
+    """Return what a user reads, from the first steps to every key of the config."""
+    return "\n".join(text(name) for name in ("README.md", *PAGES))
 
 
 def name_of(path: Path) -> str:
@@ -96,6 +104,13 @@ def run_supervisor(*words: str, folder: Path) -> subprocess.CompletedProcess[str
 # --- examples and snippets
 
 
+def test_the_readme_stays_short_and_leads_to_the_rest() -> None:
+    readme = text("README.md")
+    assert len(readme.splitlines()) <= README_LINES_MAX
+    for page in PAGES:
+        assert f"]({page})" in readme
+
+
 def test_the_worker_in_the_readme_is_the_example_and_has_15_lines() -> None:
     example = (EXAMPLES / "plan.py").read_text(encoding="utf-8")
     assert blocks(text("README.md"), "python") == [example]
@@ -113,9 +128,9 @@ def test_the_example_worker_reports_once_and_then_has_nothing_to_do(tmp_path: Pa
     assert (again.returncode, again.stderr.splitlines()[-1]) == (0, "plan: noop")
 
 
-@pytest.mark.parametrize("number", range(len(blocks(text("README.md"), "toml"))))
-def test_every_config_in_the_readme_is_accepted(number: int, tmp_path: Path) -> None:
-    config = blocks(text("README.md"), "toml")[number]
+@pytest.mark.parametrize("number", range(len(blocks(manual(), "toml"))))
+def test_every_config_in_the_manual_is_accepted(number: int, tmp_path: Path) -> None:
+    config = blocks(manual(), "toml")[number]
     if "[spend]" not in config:
         config += "\n[spend]\ndaily_cap_usd = 1.00\n"
     if "builtin/" in config and "[providers.builtin]" not in config:
@@ -205,7 +220,7 @@ def choices(kind: object) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_the_config_table_has_every_key_with_its_default_and_unit(name: str) -> None:
-    rows = rows_after(text("README.md"), f"**{name}**")
+    rows = rows_after(manual(), f"**{name}**")
     fields = {field.encode_name: field for field in msgspec.structs.fields(SECTIONS[name])}
     assert [row[0].strip("`") for row in rows] == list(fields)
     for key, default, unit, what in rows:
@@ -218,7 +233,7 @@ def test_the_config_table_has_every_key_with_its_default_and_unit(name: str) -> 
             assert f'`"{choice}"`' in unit, key
 
 
-def test_every_section_of_the_config_is_in_the_readme() -> None:
+def test_every_section_of_the_config_is_in_the_manual() -> None:
     tables = {re.sub(r"[`\[\]]|\.NAME", "", name) for name in SECTIONS}
     told = {name.partition(".")[0] for name in tables} - {"price", "condition"}
     assert told == {field.encode_name for field in msgspec.structs.fields(sections.Config)}
@@ -227,7 +242,7 @@ def test_every_section_of_the_config_is_in_the_readme() -> None:
 # --- what the daemon shows
 
 
-def test_routes_are_those_of_the_readme() -> None:
+def test_routes_are_those_of_the_manual() -> None:
     access = Access(token=None, token_env="", address="127.0.0.1")
     routes = build_app(cast("Answers", None), access).routes
     real = {
@@ -236,11 +251,11 @@ def test_routes_are_those_of_the_readme() -> None:
         for method in getattr(route, "methods", ())
         if method != "HEAD"
     }
-    assert {row[0].strip("`") for row in rows_after(text("README.md"), "## HTTP")} == real
+    assert {row[0].strip("`") for row in rows_after(manual(), "## HTTP")} == real
 
 
-def test_metrics_are_those_of_the_readme() -> None:
-    rows = rows_after(text("README.md"), "## Metrics")
+def test_metrics_are_those_of_the_manual() -> None:
+    rows = rows_after(manual(), "## Metrics")
     told = {row[0].strip("`"): row[1].replace("`", "") for row in rows}
     exposed = Metrics(version="0").render().decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", exposed, re.MULTILINE))

@@ -18,7 +18,7 @@ every_s = 3600.0
 
 
 def test_the_policy_and_the_worker_of_the_readme_deny_tag_and_ask(tmp_path: Path) -> None:
-    part = text("README.md").partition("## Let agents act, and ask")[2].partition("\n## ")[0]
+    part = text("docs/workers.md").partition("## Let agents act, and ask")[2].partition("\n## ")[0]
     (policy,) = blocks(part, "toml")
     (worker,) = blocks(part, "py")
     (tmp_path / "config.toml").write_text(policy + CONFIG, encoding="utf-8")

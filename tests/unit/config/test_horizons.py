@@ -21,7 +21,7 @@ every_s = 2.0
 run = "agent:run"
 cron = "0 6 * * *"
 """
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,8 @@ def test_a_horizon_of_a_wrong_kind_is_refused(refusal: Refusal, horizon: str) ->
     assert "session.horizon" in refusal(f"[session]\nhorizon = {horizon}\n").subject
 
 
-def test_the_readme_has_every_horizons_values() -> None:
-    rows = re.findall(
-        r"^\| `(hour|day|week|month)` \| `(\w+)` \| (.*) \|$", README.read_text(), re.M
-    )
+def test_the_manual_has_every_horizons_values() -> None:
+    rows = re.findall(r"^\| `(hour|day|week|month)` \| `(\w+)` \| (.*) \|$", PAGE.read_text(), re.M)
     told = {
         name: (window, *(float(cell) for cell in cells.split(" | ")))
         for name, window, cells in rows
