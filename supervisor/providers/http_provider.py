@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class HttpStream:
 
 
 @dataclass(kw_only=True, eq=False)
-class HttpProvider:
+class HttpProvider(ABC):
     """The connection to one configured provider; the dialects derive from it.
 
     `answer_max_bytes` counts the bytes of a body as sent, a stream's framing included: OpenAI
@@ -142,9 +143,9 @@ class HttpProvider:
             body = b"".join([chunk async for chunk in self._chunks(response)])
             return response.status_code, body
 
+    @abstractmethod
     def _headers(self) -> dict[str, str]:
         """Return what says who asks, in the vendor's dialect."""
-        raise NotImplementedError
 
     async def _fetch(self, path: str, *, headers: dict[str, str], content: bytes) -> bytes:
         """Send one request and return the body of its 2xx answer."""
