@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,10 +95,12 @@ class Site:
             timeout=60,
         )
 
-    def live(self, story: Callable[[RecordedLife], Awaitable[T]]) -> T:
-        """Let a daemon's transactions happen, beginning now."""
+    def live(
+        self, story: Callable[[RecordedLife], Awaitable[T]], *, at: datetime | None = None
+    ) -> T:
+        """Let a daemon's transactions happen, beginning now or `at` a moment."""
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
-        now = SystemClock().now()
+        now = at or SystemClock().now()
 
         async def live() -> T:
             store = await open_database("sqlite", state_dir=self.state_dir, now_us=to_us(now))

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+from supervisor.clock import SystemClock
 from tests.unit.cli.site import Site
 from tests.unit.governance.recorded_life import RecordedLife, live_a_day
 
@@ -45,7 +46,8 @@ def test_json_has_each_windows_figures_and_its_trend(site: Site) -> None:
 
 
 def test_sessions_have_a_line_each_and_that_there_are_more_is_said(site: Site) -> None:
-    site.live(live_a_day)
+    # The story is of one day, whatever the time is.
+    site.live(live_a_day, at=SystemClock().now().replace(hour=0))
     every = site.call("scorecard", "--by", "session", "--last", "50")
     assert every.err == ""
     assert "digest@" in every.out
